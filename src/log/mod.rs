@@ -1,0 +1,105 @@
+//! What a log is: append, read on from a place, wait for more. The log is the only store that korch has.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use std::sync::Arc;
+
+pub mod local;
+
+/// One record as it stands in the log. Shared by every reader in the process, so never copied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// The partition it stands in.
+    pub partition: u32,
+    /// Its place in the partition, from 0.
+    pub offset: u64,
+    /// When the log took it, in microseconds since 1970-01-01 UTC.
+    pub timestamp_us: i64,
+    /// The key, which chose the partition.
+    pub key: Bytes,
+    /// The event's JSON, or whatever a stranger wrote.
+    pub value: Bytes,
+}
+
+/// What is to be appended: a key and a value. The log chooses partition, offset and timestamp.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewRecord {
+    /// The key: an object's or a run's id as text.
+    pub key: Bytes,
+    /// The event's JSON.
+    pub value: Bytes,
+}
+
+/// Where a reader begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum From {
+    /// With the oldest record that the log still has.
+    Start,
+    /// With the next record appended after this call.
+    End,
+    /// With these offsets, one a partition.
+    Offsets(Vec<u64>),
+}
+
+/// Why a log did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// Another process holds the directory, or it cannot be used; the text says which and what to do.
+    #[error("{0}")]
+    Unavailable(String),
+    /// The log is closed: its process is ending.
+    #[error("the log is closed")]
+    Closed,
+    /// An offset that the log no longer has; reading can go on at `start`.
+    #[error("partition {partition} begins at offset {start}, {wanted} was asked for")]
+    Truncated {
+        /// The partition concerned.
+        partition: u32,
+        /// The offset asked for.
+        wanted: u64,
+        /// The oldest offset that is there.
+        start: u64,
+    },
+}
+
+/// A log of records in one or more partitions.
+#[async_trait]
+pub trait Log: Send + Sync + 'static {
+    /// An id that no other log has: it tells a reader that its offsets are another log's.
+    fn id(&self) -> &str;
+
+    /// How many partitions it has.
+    fn partitions(&self) -> u32;
+
+    /// Appends all of `records`, in order within a partition; returns once they are durable.
+    ///
+    /// # Errors
+    /// When the log is closed or its storage failed. The records may then be there or not: append them again.
+    async fn append(&self, records: Vec<NewRecord>) -> Result<(), LogError>;
+
+    /// The offset after the last record of every partition, now.
+    async fn ends(&self) -> Result<Vec<u64>, LogError>;
+
+    /// The offset of the oldest record of every partition, now.
+    async fn starts(&self) -> Result<Vec<u64>, LogError>;
+
+    /// A reader of its own, at `from`.
+    async fn reader(&self, from: From) -> Result<Box<dyn Reader>, LogError>;
+}
+
+/// Reads a log on and on, all partitions of it.
+#[async_trait]
+pub trait Reader: Send {
+    /// The next records, at least one unless `wait` passes first; bounded in count and bytes.
+    /// May be dropped at any await (in a `select!`) without losing a record.
+    ///
+    /// # Errors
+    /// When the log is closed, or [`LogError::Truncated`], after which it goes on at the start that the error names.
+    async fn next(&mut self, wait: Duration) -> Result<Vec<Arc<Record>>, LogError>;
+
+    /// The offset of the next record to be read, for every partition.
+    fn position(&self) -> &[u64];
+}
