@@ -1,3 +1,13 @@
 //! The pure core: no async, no IO, no clock, no randomness. Time and events go in, events come out.
 
+pub mod attempt;
+pub mod board;
+pub mod event;
+pub mod graph;
+pub mod history;
+pub mod leader;
+pub mod member;
 pub mod object;
+pub mod run;
+pub mod scheduler;
+pub mod worker;

@@ -1,0 +1,273 @@
+//! What is known of one object in one run: its attempts, and the phase that follows from them.
+//!
+//! Knows neither the plan nor any other object.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::event::{Answer, Assigned, Cause, Epoch, Place, Ready, Skipped};
+
+/// So much of an error or of stderr is kept in memory; the log has all of it.
+const KEPT_TEXT_BYTES: usize = 4096;
+
+/// An object that took this many workers with it fails for good.
+pub const MAX_WORKERS_LOST: usize = 3;
+
+/// Where an object stands in its run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Phase {
+    /// A parent is not loaded yet.
+    Waiting,
+    /// Offered; no worker has it.
+    Ready,
+    /// A worker has it.
+    Running,
+    /// It failed, and is worth another try.
+    Retrying,
+    /// Loaded.
+    Loaded,
+    /// Failed for good.
+    Failed,
+    /// It will not run: an ancestor failed.
+    Skipped,
+}
+
+impl Phase {
+    /// Every phase, in the order of an object's life.
+    pub const ALL: [Phase; 7] = [
+        Phase::Waiting,
+        Phase::Ready,
+        Phase::Running,
+        Phase::Retrying,
+        Phase::Loaded,
+        Phase::Failed,
+        Phase::Skipped,
+    ];
+
+    /// The name used in metrics and in the API.
+    pub fn name(self) -> &'static str {
+        match self {
+            Phase::Waiting => "waiting",
+            Phase::Ready => "ready",
+            Phase::Running => "running",
+            Phase::Retrying => "retrying",
+            Phase::Loaded => "loaded",
+            Phase::Failed => "failed",
+            Phase::Skipped => "skipped",
+        }
+    }
+
+    /// Whether the object is through with this run.
+    pub fn is_final(self) -> bool {
+        matches!(self, Phase::Loaded | Phase::Failed | Phase::Skipped)
+    }
+
+    /// Whether its children can never run.
+    pub fn dooms_children(self) -> bool {
+        matches!(self, Phase::Failed | Phase::Skipped)
+    }
+}
+
+/// All that one object went through in one run.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Attempts {
+    /// By number, ascending.
+    attempts: Vec<Attempt>,
+    skipped: Option<Box<[super::object::ObjectId]>>,
+}
+
+/// One try at an object.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Attempt {
+    /// From 1.
+    pub number: u32,
+    /// The offer.
+    pub offer: Option<Offer>,
+    /// The assignment.
+    pub assignment: Option<Assignment>,
+    /// The first answer.
+    pub answer: Option<Settled>,
+}
+
+/// That an attempt was offered.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Offer {
+    /// When, by the orchestrator's clock.
+    pub at: Timestamp,
+    /// Where the offer stands in the log.
+    pub place: Place,
+    /// When the log took it, in microseconds since 1970.
+    pub timestamp_us: i64,
+    /// Why the attempt before was not the last.
+    pub cause: Option<Cause>,
+}
+
+/// That an attempt was given to a worker.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Assignment {
+    /// When, by the orchestrator's clock.
+    pub at: Timestamp,
+    /// Where the assignment stands in the log.
+    pub place: Place,
+    /// The reign that decided it.
+    pub epoch: Epoch,
+    /// The start of the worker that has it.
+    pub instance: Uuid,
+}
+
+/// How an attempt ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settled {
+    /// When, by the answering clock.
+    pub at: Timestamp,
+    /// When the work began, by the worker's clock.
+    pub started_at: Option<Timestamp>,
+    /// How long the work took, in seconds.
+    pub duration_seconds: Option<f64>,
+    /// The worker's name, where it is a stranger's.
+    pub worker: Option<Arc<str>>,
+    /// What went wrong; none: it is loaded.
+    pub failure: Option<Box<Failure>>,
+}
+
+/// What went wrong.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Failure {
+    /// In one sentence.
+    pub error: String,
+    /// Whether another try may help.
+    pub retryable: bool,
+    /// The end of stderr.
+    pub stderr: Option<String>,
+}
+
+impl Attempts {
+    /// The attempts, by number.
+    pub fn all(&self) -> &[Attempt] {
+        &self.attempts
+    }
+
+    /// The attempt with the highest number.
+    pub fn last(&self) -> Option<&Attempt> {
+        self.attempts.last()
+    }
+
+    /// The failed ancestors, if the object was skipped.
+    pub fn because(&self) -> Option<&[super::object::ObjectId]> {
+        self.skipped.as_deref()
+    }
+
+    /// The answer that made it loaded.
+    pub fn loaded(&self) -> Option<&Settled> {
+        self.attempts
+            .iter()
+            .filter_map(|attempt| attempt.answer.as_ref())
+            .find(|answer| answer.failure.is_none())
+    }
+
+    /// The last failure of an object that failed.
+    pub fn failure(&self) -> Option<&Failure> {
+        self.attempts.iter().rev().find_map(|attempt| attempt.answer.as_ref()?.failure.as_deref())
+    }
+
+    /// How many workers went while they held it, each seen by the orchestrator that had given it to them.
+    pub fn workers_lost(&self) -> usize {
+        self.attempts
+            .iter()
+            .filter(|attempt| attempt.offer.is_some_and(|offer| offer.cause == Some(Cause::WorkerLost)))
+            .count()
+    }
+
+    /// Where the object stands, if a failure worth it is tried again `retries` times.
+    pub fn phase(&self, retries: u32) -> Phase {
+        let Some(last) = self.attempts.last() else {
+            return if self.skipped.is_some() { Phase::Skipped } else { Phase::Waiting };
+        };
+        if self.skipped.is_some() {
+            return Phase::Skipped;
+        }
+        if self.loaded().is_some() {
+            return Phase::Loaded;
+        }
+        match (&last.answer, &last.assignment) {
+            (Some(answer), _) => {
+                let retryable = answer.failure.as_ref().is_some_and(|failure| failure.retryable);
+                let failures = self.attempts.iter().filter(|attempt| attempt.answer.is_some()).count();
+                if retryable && failures <= retries as usize { Phase::Retrying } else { Phase::Failed }
+            }
+            (None, Some(_)) => Phase::Running,
+            (None, None) => Phase::Ready,
+        }
+    }
+
+    /// Folds an offer: the first of an attempt counts.
+    pub(super) fn offered(&mut self, ready: &Ready, at: Timestamp, place: Place, timestamp_us: i64) {
+        let offer = Offer { at, place, timestamp_us, cause: ready.cause };
+        self.attempt(ready.attempt).offer.get_or_insert(offer);
+    }
+
+    /// Folds an assignment: the first of an attempt counts.
+    pub(super) fn assigned(&mut self, assigned: &Assigned, at: Timestamp, place: Place, epoch: Epoch) {
+        let assignment = Assignment { at, place, epoch, instance: assigned.instance };
+        self.attempt(assigned.attempt).assignment.get_or_insert(assignment);
+    }
+
+    /// Folds an answer: the first of an attempt counts.
+    pub(super) fn answered(
+        &mut self,
+        answer: &Answer,
+        failed: bool,
+        at: Timestamp,
+        worker: Option<Arc<str>>,
+    ) {
+        let slot = &mut self.attempt(answer.attempt).answer;
+        if slot.is_some() {
+            return;
+        }
+        let meta = &answer.meta;
+        let failure = failed.then(|| {
+            Box::new(Failure {
+                error: shorten(meta.error.as_deref().unwrap_or("failed without an error text")),
+                retryable: meta.retryable.unwrap_or(false),
+                stderr: meta.stderr.as_deref().map(shorten),
+            })
+        });
+        *slot = Some(Settled {
+            at,
+            started_at: meta.started_at,
+            duration_seconds: meta.duration_seconds.filter(|seconds| seconds.is_finite()),
+            worker,
+            failure,
+        });
+    }
+
+    /// Folds a skip: the first counts, and an object that is loaded was not skipped.
+    pub(super) fn skip(&mut self, skipped: &Skipped) {
+        if self.skipped.is_none() && self.loaded().is_none() {
+            self.skipped = Some(skipped.because.clone().into_boxed_slice());
+        }
+    }
+
+    fn attempt(&mut self, number: u32) -> &mut Attempt {
+        let at = match self.attempts.binary_search_by_key(&number, |attempt| attempt.number) {
+            Ok(at) => at,
+            Err(at) => {
+                self.attempts.insert(at, Attempt { number, offer: None, assignment: None, answer: None });
+                at
+            }
+        };
+        &mut self.attempts[at]
+    }
+}
+
+fn shorten(text: &str) -> String {
+    let mut end = text.len().min(KEPT_TEXT_BYTES);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text[..end].to_owned()
+}

@@ -1,0 +1,299 @@
+//! A complete plan and where each of its objects stands, with the indexes that a decision needs.
+//!
+//! Every change goes through [`Board::change`], which keeps the indexes true at a cost of the object's edges only.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rustc_hash::{FxHashMap, FxHashSet};
+use uuid::Uuid;
+
+use super::attempt::{Attempts, Phase};
+use super::event::PlannedObject;
+use super::graph::{Cycle, Graph};
+use super::object::{ObjectId, Stage};
+
+/// The plan of a run, and every object's progress. Objects are named by their position in the plan.
+#[derive(Clone, Debug)]
+pub struct Board {
+    objects: Vec<PlannedObject>,
+    graph: Graph,
+    index: FxHashMap<ObjectId, u32>,
+    partitions: u32,
+    retries: u32,
+    attempts: Vec<Attempts>,
+    phases: Vec<Phase>,
+    /// How many parents are not loaded.
+    unmet: Vec<u32>,
+    /// How many parents failed or were skipped.
+    lost_parents: Vec<u32>,
+    /// The place of each object among all, the most urgent first, and back.
+    rank: Vec<u32>,
+    by_rank: Vec<u32>,
+    counts: [[u64; Phase::ALL.len()]; Stage::ALL.len()],
+    /// The indexes, by rank where the order matters to a decision.
+    unblocked: BTreeSet<u32>,
+    doomed: BTreeSet<u32>,
+    retrying: BTreeSet<u32>,
+    ready: [BTreeSet<u32>; Stage::ALL.len()],
+    held: BTreeMap<Uuid, FxHashSet<u32>>,
+}
+
+impl Board {
+    /// A board of `objects`, taking over from `known` what was already folded of them.
+    ///
+    /// # Errors
+    /// When the objects depend on each other in a circle.
+    pub(super) fn new(
+        objects: Vec<PlannedObject>,
+        partitions: u32,
+        retries: u32,
+        known: &mut BTreeMap<ObjectId, Attempts>,
+    ) -> Result<Board, Cycle> {
+        let n = objects.len();
+        let index: FxHashMap<ObjectId, u32> = (0..).zip(&objects).map(|(i, object)| (object.id, i)).collect();
+        let edges = (0..).zip(&objects).flat_map(|(child, object)| {
+            object
+                .parents
+                .iter()
+                .filter_map(|parent| index.get(parent).copied())
+                .map(move |parent| (parent, child))
+        });
+        let graph = Graph::new(n, edges)?;
+        let ahead = graph.path_ahead(|i| objects[i].stage.usual_ms());
+        let mut by_rank: Vec<u32> = (0..).take(n).collect();
+        by_rank.sort_by_key(|&i| {
+            let object = &objects[i as usize];
+            (std::cmp::Reverse((object.criticality, ahead[i as usize])), object.id)
+        });
+        let mut rank = vec![0; n];
+        for (place, &i) in (0..).zip(&by_rank) {
+            rank[i as usize] = place;
+        }
+        let unmet = (0..n).map(|i| u32::try_from(graph.parents(i).count()).unwrap_or(u32::MAX)).collect();
+        let mut board = Board {
+            attempts: vec![Attempts::default(); n],
+            phases: vec![Phase::Waiting; n],
+            unmet,
+            lost_parents: vec![0; n],
+            counts: Default::default(),
+            unblocked: BTreeSet::new(),
+            doomed: BTreeSet::new(),
+            retrying: BTreeSet::new(),
+            ready: Default::default(),
+            held: BTreeMap::new(),
+            objects,
+            graph,
+            index,
+            partitions,
+            retries,
+            rank,
+            by_rank,
+        };
+        for i in 0..n {
+            board.counts[board.objects[i].stage.index()][Phase::Waiting as usize] += 1;
+            board.file(i);
+        }
+        for (id, attempts) in std::mem::take(known) {
+            board.change(id, |slot| *slot = attempts);
+        }
+        Ok(board)
+    }
+
+    pub(super) fn into_attempts(self) -> impl Iterator<Item = (ObjectId, Attempts)> {
+        self.objects.into_iter().map(|object| object.id).zip(self.attempts)
+    }
+
+    /// Changes what is known of one object and brings every index up to date. None: the plan has no such object.
+    pub(super) fn change(&mut self, id: ObjectId, change: impl FnOnce(&mut Attempts)) -> Option<()> {
+        let i = *self.index.get(&id)? as usize;
+        self.unfile(i);
+        change(&mut self.attempts[i]);
+        let before = self.phases[i];
+        let after = self.attempts[i].phase(self.retries);
+        self.phases[i] = after;
+        self.file(i);
+        if before == after {
+            return Some(());
+        }
+        let counts = &mut self.counts[self.objects[i].stage.index()];
+        counts[before as usize] -= 1;
+        counts[after as usize] += 1;
+        let loaded = (after == Phase::Loaded).cmp(&(before == Phase::Loaded)) as i32;
+        let lost = after.dooms_children().cmp(&before.dooms_children()) as i32;
+        if loaded != 0 || lost != 0 {
+            let children: Vec<usize> = self.children(i).collect();
+            for child in children {
+                self.unfile(child);
+                self.unmet[child] = self.unmet[child].wrapping_add_signed(-loaded);
+                self.lost_parents[child] = self.lost_parents[child].wrapping_add_signed(lost);
+                self.file(child);
+            }
+        }
+        Some(())
+    }
+
+    fn file(&mut self, i: usize) {
+        let rank = self.rank[i];
+        match self.phases[i] {
+            Phase::Waiting if self.lost_parents[i] > 0 => drop(self.doomed.insert(rank)),
+            Phase::Waiting if self.unmet[i] == 0 => drop(self.unblocked.insert(rank)),
+            Phase::Ready => drop(self.ready[self.objects[i].stage.index()].insert(rank)),
+            Phase::Retrying => drop(self.retrying.insert(rank)),
+            Phase::Running => {
+                if let Some(instance) = self.holder(i) {
+                    self.held.entry(instance).or_default().insert(self.by_rank[rank as usize]);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn unfile(&mut self, i: usize) {
+        let rank = self.rank[i];
+        match self.phases[i] {
+            Phase::Waiting => {
+                self.doomed.remove(&rank);
+                self.unblocked.remove(&rank);
+            }
+            Phase::Ready => drop(self.ready[self.objects[i].stage.index()].remove(&rank)),
+            Phase::Retrying => drop(self.retrying.remove(&rank)),
+            Phase::Running => {
+                if let Some(instance) = self.holder(i)
+                    && let Some(held) = self.held.get_mut(&instance)
+                {
+                    held.remove(&self.by_rank[rank as usize]);
+                    if held.is_empty() {
+                        self.held.remove(&instance);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn holder(&self, i: usize) -> Option<Uuid> {
+        Some(self.attempts[i].last()?.assignment?.instance)
+    }
+
+    /// How many objects the plan has.
+    pub fn len(&self) -> usize {
+        self.objects.len()
+    }
+
+    /// Whether the plan is empty.
+    pub fn is_empty(&self) -> bool {
+        self.objects.is_empty()
+    }
+
+    /// Who depends on whom.
+    pub fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
+    /// The parents of an object.
+    pub fn parents(&self, i: usize) -> impl Iterator<Item = usize> + '_ {
+        self.graph.parents(i).map(|parent| parent as usize)
+    }
+
+    /// The children of an object.
+    pub fn children(&self, i: usize) -> impl Iterator<Item = usize> + '_ {
+        self.graph.children(i).map(|child| child as usize)
+    }
+
+    /// How many partitions the log had when the run was planned.
+    pub fn partitions(&self) -> u32 {
+        self.partitions
+    }
+
+    /// How often a failure worth it is tried again.
+    pub fn retries(&self) -> u32 {
+        self.retries
+    }
+
+    /// Where in the plan an object stands.
+    pub fn position(&self, id: ObjectId) -> Option<usize> {
+        self.index.get(&id).map(|&i| i as usize)
+    }
+
+    /// The object at a position of the plan.
+    pub fn object(&self, i: usize) -> &PlannedObject {
+        &self.objects[i]
+    }
+
+    /// Every object of the plan, in its order.
+    pub fn objects(&self) -> &[PlannedObject] {
+        &self.objects
+    }
+
+    /// Where an object stands.
+    pub fn phase(&self, i: usize) -> Phase {
+        self.phases[i]
+    }
+
+    /// What an object went through.
+    pub fn attempts(&self, i: usize) -> &Attempts {
+        &self.attempts[i]
+    }
+
+    /// How many objects of a stage are in a phase.
+    pub fn count(&self, stage: Stage, phase: Phase) -> u64 {
+        self.counts[stage.index()][phase as usize]
+    }
+
+    /// How many objects are in a phase.
+    pub fn total(&self, phase: Phase) -> u64 {
+        Stage::ALL.into_iter().map(|stage| self.count(stage, phase)).sum()
+    }
+
+    /// Whether every object is through.
+    pub fn is_through(&self) -> bool {
+        Phase::ALL.into_iter().filter(|phase| !phase.is_final()).all(|phase| self.total(phase) == 0)
+    }
+
+    /// The rank of an object among all: 0 is the most urgent.
+    pub fn rank(&self, i: usize) -> u32 {
+        self.rank[i]
+    }
+
+    fn ranked<'a>(&'a self, ranks: &'a BTreeSet<u32>) -> impl Iterator<Item = usize> + 'a {
+        ranks.iter().map(|&rank| self.by_rank[rank as usize] as usize)
+    }
+
+    /// Objects that wait though every parent is loaded, the most urgent first.
+    pub fn unblocked(&self) -> impl Iterator<Item = usize> + '_ {
+        self.ranked(&self.unblocked)
+    }
+
+    /// Objects that wait for a parent that failed or was skipped.
+    pub fn doomed(&self) -> impl Iterator<Item = usize> + '_ {
+        self.ranked(&self.doomed)
+    }
+
+    /// Objects that failed and are worth another try, the most urgent first.
+    pub fn retrying(&self) -> impl Iterator<Item = usize> + '_ {
+        self.ranked(&self.retrying)
+    }
+
+    /// Objects of a stage that are offered and that no worker has, the most urgent first.
+    pub fn ready(&self, stage: Stage) -> impl Iterator<Item = usize> + '_ {
+        self.ranked(&self.ready[stage.index()])
+    }
+
+    /// The instances of workers that hold something, in a fixed order.
+    pub fn holders(&self) -> impl Iterator<Item = Uuid> + '_ {
+        self.held.keys().copied()
+    }
+
+    /// How many objects an instance holds.
+    pub fn held_count(&self, instance: Uuid) -> usize {
+        self.held.get(&instance).map_or(0, FxHashSet::len)
+    }
+
+    /// The objects that an instance holds, in the plan's order.
+    pub fn held(&self, instance: Uuid) -> Vec<usize> {
+        let mut held: Vec<usize> =
+            self.held.get(&instance).into_iter().flatten().map(|&i| i as usize).collect();
+        held.sort_unstable();
+        held
+    }
+}

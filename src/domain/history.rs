@@ -1,0 +1,258 @@
+//! All runs that the log tells of: which decisions are void, which run is the active one, which wait in the queue.
+//!
+//! Bounded: the last finished runs in full, older ones as a line each.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use jiff::Timestamp;
+use rustc_hash::FxHashSet;
+use serde::Serialize;
+
+use super::event::{Answer, Body, Counts, Epoch, Event, Outcome, Reject, RunId};
+use super::object::ObjectId;
+use super::run::{Run, Stamp};
+
+/// Finished runs kept in full.
+pub const KEPT_RUNS: usize = 20;
+/// Objects of finished runs kept in full, over all of them; the last finished run is always kept.
+const KEPT_OBJECTS: usize = 500_000;
+/// Older runs kept as a line each.
+const KEPT_SUMMARIES: usize = 5_000;
+/// Runs that nobody asked for and nobody planned: events of a run cut off by retention, or a stranger's invention.
+const KEPT_ORPHANS: usize = 100;
+/// Answers of strangers kept until the leader looks at them.
+const KEPT_STRANGERS: usize = 100_000;
+
+/// What is left of an old run.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Summary {
+    /// Its id.
+    pub run_id: RunId,
+    /// Who asked for it.
+    pub requested_by: Option<String>,
+    /// When it was asked for.
+    pub requested_at: Option<Timestamp>,
+    /// When it ended.
+    pub finished_at: Timestamp,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Why, where the outcome alone does not say.
+    pub reason: Option<String>,
+    /// How many objects ended how.
+    pub counts: Counts,
+    /// From request to end, in seconds.
+    pub duration_seconds: f64,
+}
+
+/// A stranger's answer to an offer, for the leader to adopt or to count as late.
+#[derive(Clone, Debug)]
+pub struct StrangersAnswer {
+    /// What it says.
+    pub answer: Answer,
+    /// Whether it says that the object failed.
+    pub failed: bool,
+    /// Where and when the log took it.
+    pub stamp: Stamp,
+}
+
+/// Every run that the log tells of.
+#[derive(Clone, Debug, Default)]
+pub struct History {
+    runs: BTreeMap<RunId, Run>,
+    finished: VecDeque<RunId>,
+    summaries: VecDeque<Summary>,
+    summarized: FxHashSet<RunId>,
+    /// The highest election read so far, by partition.
+    elected: BTreeMap<u32, Epoch>,
+    highest_epoch: Epoch,
+    /// Where each partition's oldest record stood in time, if older ones are gone.
+    cut_us: BTreeMap<u32, i64>,
+    strangers: BTreeMap<ObjectId, StrangersAnswer>,
+}
+
+impl History {
+    /// Notes that a partition's oldest record, of time `timestamp_us`, is not its first: retention has cut it.
+    /// Runs that began before have lost a part of their story.
+    pub fn cut(&mut self, partition: u32, timestamp_us: i64) {
+        let cut = self.cut_us.entry(partition).or_insert(timestamp_us);
+        *cut = (*cut).max(timestamp_us);
+        let cut = *cut;
+        for run in self.runs.values_mut().filter(|run| run.finished.is_none()) {
+            run.truncated |= began_us(run).is_none_or(|began_us| began_us < cut);
+        }
+    }
+
+    /// Folds one event.
+    ///
+    /// # Errors
+    /// What is passed over though it is an event: an object that no plan has.
+    pub fn apply(&mut self, event: &Event, stamp: Stamp) -> Result<(), Reject> {
+        let partition = stamp.place.partition;
+        if let Some(epoch) = event.epoch {
+            self.highest_epoch = self.highest_epoch.max(epoch);
+            let elected = self.elected.entry(partition).or_insert(0);
+            if epoch < *elected {
+                return Ok(()); // a deposed leader's decision
+            }
+            if matches!(event.body, Body::OrchestratorElected) {
+                *elected = epoch;
+                return Ok(());
+            }
+        }
+        let Some(id) = event.run else {
+            self.strange(event, stamp);
+            return Ok(());
+        };
+        if self.summarized.contains(&id) {
+            return Ok(());
+        }
+        if !self.runs.contains_key(&id) {
+            self.make_room_for_orphan(event);
+        }
+        let run = self.runs.entry(id).or_insert_with(|| Run::new(id));
+        let was_finished = run.finished.is_some();
+        let result = run.apply(event, stamp);
+        if !was_finished && run.finished.is_some() {
+            self.finished.push_back(id);
+            self.summarize();
+        } else if let Some(cut_us) = self.cut_us.values().max()
+            && run.finished.is_none()
+        {
+            // The beginning of a story that starts in the middle is gone.
+            run.truncated |= began_us(run).is_none_or(|began_us| began_us < *cut_us);
+        }
+        result
+    }
+
+    /// Keeps the last answer of each stranger's object until a leader looks at it.
+    fn strange(&mut self, event: &Event, stamp: Stamp) {
+        let (answer, failed) = match &event.body {
+            Body::ObjectLoaded(answer) => (answer, false),
+            Body::ObjectFailed(answer) => (answer, true),
+            _ => return,
+        };
+        if answer.meta.foreign {
+            return;
+        }
+        if self.strangers.len() >= KEPT_STRANGERS && !self.strangers.contains_key(&answer.object) {
+            self.strangers.pop_first();
+        }
+        self.strangers.insert(answer.object, StrangersAnswer { answer: answer.clone(), failed, stamp });
+    }
+
+    /// Hands over the strangers' answers that came since the last call.
+    pub fn take_strangers(&mut self) -> Vec<StrangersAnswer> {
+        std::mem::take(&mut self.strangers).into_values().collect()
+    }
+
+    fn make_room_for_orphan(&mut self, event: &Event) {
+        if matches!(event.body, Body::RunRequested(_) | Body::RunPlanned(_)) {
+            return;
+        }
+        let orphans: Vec<RunId> = self
+            .runs
+            .values()
+            .filter(|run| run.request.is_none() && run.board().is_none() && run.finished.is_none())
+            .map(|run| run.id)
+            .collect();
+        if orphans.len() >= KEPT_ORPHANS {
+            self.runs.remove(&orphans[0]);
+        }
+    }
+
+    /// Reduces the oldest finished runs to a line each.
+    fn summarize(&mut self) {
+        let objects = |runs: &BTreeMap<RunId, Run>, id: &RunId| {
+            runs.get(id).and_then(Run::board).map_or(0, super::board::Board::len)
+        };
+        let mut kept: usize = self.finished.iter().map(|id| objects(&self.runs, id)).sum();
+        while self.finished.len() > KEPT_RUNS || (kept > KEPT_OBJECTS && self.finished.len() > 1) {
+            let Some(id) = self.finished.pop_front() else { return };
+            kept -= objects(&self.runs, &id);
+            let summary = self.runs.remove(&id).as_ref().and_then(summary);
+            self.summarized.insert(id);
+            self.summaries.extend(summary);
+            if self.summaries.len() > KEPT_SUMMARIES
+                && let Some(oldest) = self.summaries.pop_front()
+            {
+                self.summarized.remove(&oldest.run_id);
+            }
+        }
+    }
+
+    /// The highest epoch that any event named.
+    pub fn highest_epoch(&self) -> Epoch {
+        self.highest_epoch
+    }
+
+    /// The highest election read in a partition.
+    pub fn elected(&self, partition: u32) -> Epoch {
+        self.elected.get(&partition).copied().unwrap_or(0)
+    }
+
+    /// A run that is kept in full.
+    pub fn run(&self, id: RunId) -> Option<&Run> {
+        self.runs.get(&id)
+    }
+
+    /// The runs that are kept in full, the oldest first.
+    pub fn runs(&self) -> Vec<&Run> {
+        let mut runs: Vec<&Run> = self.runs.values().filter(|run| is_known(run)).collect();
+        runs.sort_by_key(|run| (run.request.as_ref().map(|(at, _)| *at).or(run.planned_at), run.id));
+        runs
+    }
+
+    /// The runs of which a line is left, the oldest first.
+    pub fn summaries(&self) -> impl DoubleEndedIterator<Item = &Summary> {
+        self.summaries.iter()
+    }
+
+    /// The run that is to be worked on: the one that is planned and not over, else the first in the queue.
+    pub fn active(&self) -> Option<&Run> {
+        let open = || self.runs.values().filter(|run| run.finished.is_none());
+        let first = |runs: &mut dyn Iterator<Item = &'_ Run>| -> Option<RunId> {
+            runs.min_by_key(|run| (run.request.as_ref().map(|(at, _)| *at), run.id)).map(|run| run.id)
+        };
+        let id = first(&mut open().filter(|run| run.board().is_some()))
+            .or_else(|| first(&mut open().filter(|run| run.truncated)))
+            .or_else(|| first(&mut open().filter(|run| run.request.is_some())))?;
+        self.runs.get(&id)
+    }
+
+    /// The runs that are asked for and wait for their turn, in order.
+    pub fn queue(&self) -> Vec<&Run> {
+        let active = self.active().map(|run| run.id);
+        let mut queue = self.runs();
+        queue.retain(|run| run.finished.is_none() && Some(run.id) != active);
+        queue
+    }
+
+    /// The run that was planned last.
+    pub fn latest_planned(&self) -> Option<&Run> {
+        self.runs.values().filter(|run| run.board().is_some()).max_by_key(|run| (run.planned_at, run.id))
+    }
+}
+
+fn is_known(run: &Run) -> bool {
+    run.request.is_some() || run.board().is_some() || run.finished.is_some()
+}
+
+/// When the part of a run's story that the orchestrator works from began, in microseconds since 1970.
+fn began_us(run: &Run) -> Option<i64> {
+    run.planned_at.or(run.request.as_ref().map(|(at, _)| *at)).map(Timestamp::as_microsecond)
+}
+
+/// The line that is left of a finished run.
+pub fn summary(run: &Run) -> Option<Summary> {
+    let (finished_at, finished) = run.finished.as_ref()?;
+    Some(Summary {
+        run_id: run.id,
+        requested_by: run.request.as_ref().and_then(|(_, request)| request.requested_by.clone()),
+        requested_at: run.request.as_ref().map(|(at, _)| *at),
+        finished_at: *finished_at,
+        outcome: finished.outcome,
+        reason: finished.reason.clone(),
+        counts: finished.counts,
+        duration_seconds: finished.duration_seconds,
+    })
+}

@@ -1,0 +1,204 @@
+//! A run, folded from its events. [`Run::apply`] is the only code that changes what is known of a run.
+//!
+//! Repeats change nothing, and events of different partitions may come in any order. Knows no clock and no leader:
+//! which decisions are void is [`super::history`]'s to say.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use rustc_hash::FxHashSet;
+use uuid::Uuid;
+
+use super::attempt::Attempts;
+use super::board::Board;
+use super::event::{
+    AnswerMeta, Body, CancelRequest, Epoch, Event, Finished, Place, PlanPart, PlannedObject, Reject, Request,
+    RunId,
+};
+use super::object::ObjectId;
+
+/// More objects than this in events that come before their plan are a stranger's: they are passed over.
+const MAX_EARLY_OBJECTS: usize = 4_000_000;
+
+/// The largest number of parts that a plan may claim to have.
+const MAX_PLAN_PARTS: u32 = 100_000;
+
+/// Where and when the log took an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    /// Where the event stands.
+    pub place: Place,
+    /// When the log took it, in microseconds since 1970.
+    pub timestamp_us: i64,
+}
+
+/// One run, as far as its events tell.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// Its id.
+    pub id: RunId,
+    /// What was asked for, and when.
+    pub request: Option<(Timestamp, Request)>,
+    /// That somebody wants it to stop.
+    pub cancel: Option<(Timestamp, CancelRequest)>,
+    /// How it ended.
+    pub finished: Option<(Timestamp, Finished)>,
+    /// When the orchestrator planned it.
+    pub planned_at: Option<Timestamp>,
+    /// The beginning of its story is no longer in the log.
+    pub truncated: bool,
+    parts: Option<Parts>,
+    plan_epoch: Option<Epoch>,
+    early: BTreeMap<ObjectId, Attempts>,
+    board: Option<Board>,
+    /// Names of workers, each kept once.
+    names: FxHashSet<Arc<str>>,
+    by_instance: BTreeMap<Uuid, Arc<str>>,
+}
+
+/// The parts of a plan that have come so far.
+#[derive(Clone, Debug)]
+struct Parts {
+    epoch: Epoch,
+    parts: Vec<Option<PlanPart>>,
+    missing: usize,
+}
+
+impl Run {
+    pub(super) fn new(id: RunId) -> Run {
+        Run {
+            id,
+            request: None,
+            cancel: None,
+            finished: None,
+            planned_at: None,
+            truncated: false,
+            parts: None,
+            plan_epoch: None,
+            early: BTreeMap::new(),
+            board: None,
+            names: FxHashSet::default(),
+            by_instance: BTreeMap::new(),
+        }
+    }
+
+    /// The plan and where each of its objects stands, once the plan is complete.
+    pub fn board(&self) -> Option<&Board> {
+        self.board.as_ref()
+    }
+
+    /// The name of a worker that was given something in this run.
+    pub fn worker_name(&self, instance: Uuid) -> Option<&Arc<str>> {
+        self.by_instance.get(&instance)
+    }
+
+    /// Folds one event that is not void.
+    ///
+    /// # Errors
+    /// [`Reject::UnknownObject`] where the plan has no such object.
+    pub(super) fn apply(&mut self, event: &Event, stamp: Stamp) -> Result<(), Reject> {
+        match &event.body {
+            Body::RunRequested(request) => {
+                self.request.get_or_insert_with(|| (event.at, request.clone()));
+            }
+            Body::RunCancelRequested(cancel) => {
+                self.cancel.get_or_insert_with(|| (event.at, cancel.clone()));
+            }
+            Body::RunFinished(finished) => {
+                self.finished.get_or_insert_with(|| (event.at, finished.clone()));
+            }
+            Body::RunPlanned(part) => self.plan_part(part, event),
+            Body::ObjectReady(ready) => {
+                return self.fold(ready.object, |object| {
+                    object.offered(ready, event.at, stamp.place, stamp.timestamp_us);
+                });
+            }
+            Body::ObjectAssigned(assigned) => {
+                let name = self.intern(&assigned.worker);
+                self.by_instance.entry(assigned.instance).or_insert(name);
+                let epoch = event.epoch.unwrap_or(0);
+                return self
+                    .fold(assigned.object, |object| object.assigned(assigned, event.at, stamp.place, epoch));
+            }
+            Body::ObjectLoaded(answer) => {
+                let worker = self.answering(&answer.meta);
+                return self.fold(answer.object, |object| object.answered(answer, false, event.at, worker));
+            }
+            Body::ObjectFailed(answer) => {
+                let worker = self.answering(&answer.meta);
+                return self.fold(answer.object, |object| object.answered(answer, true, event.at, worker));
+            }
+            Body::ObjectSkipped(skipped) => return self.fold(skipped.object, |object| object.skip(skipped)),
+            Body::OrchestratorElected => {}
+        }
+        Ok(())
+    }
+
+    fn fold(&mut self, object: ObjectId, change: impl FnOnce(&mut Attempts)) -> Result<(), Reject> {
+        if let Some(board) = &mut self.board {
+            return board.change(object, change).ok_or(Reject::UnknownObject);
+        }
+        if self.early.len() >= MAX_EARLY_OBJECTS && !self.early.contains_key(&object) {
+            return Err(Reject::UnknownObject);
+        }
+        change(self.early.entry(object).or_default());
+        Ok(())
+    }
+
+    /// Gathers the parts of a plan; the complete set of the highest epoch counts.
+    fn plan_part(&mut self, part: &PlanPart, event: &Event) {
+        let epoch = event.epoch.unwrap_or(0);
+        let outdated = self.plan_epoch.is_some_and(|known| epoch <= known)
+            || self.parts.as_ref().is_some_and(|parts| epoch < parts.epoch);
+        if outdated || part.part >= part.parts || part.parts > MAX_PLAN_PARTS {
+            return;
+        }
+        let fresh = || Parts { epoch, parts: vec![None; part.parts as usize], missing: part.parts as usize };
+        let parts = self.parts.get_or_insert_with(fresh);
+        if parts.epoch < epoch {
+            *parts = fresh();
+        }
+        let Some(slot) = parts.parts.get_mut(part.part as usize) else { return };
+        if slot.is_none() {
+            *slot = Some(part.clone());
+            parts.missing -= 1;
+        }
+        if parts.missing > 0 {
+            return;
+        }
+        let Some(parts) = self.parts.take() else { return };
+        let objects: Vec<PlannedObject> =
+            parts.parts.into_iter().flatten().flat_map(|part| part.objects).collect();
+        // What is known of objects stays with them under the new plan.
+        let mut known = std::mem::take(&mut self.early);
+        if let Some(board) = self.board.take() {
+            known.extend(board.into_attempts());
+        }
+        // A plan with a cycle is no orchestrator's: the run is left without one.
+        match Board::new(objects, part.partitions, part.retries, &mut known) {
+            Ok(board) => {
+                self.board = Some(board);
+                self.plan_epoch = Some(epoch);
+                self.planned_at = Some(event.at);
+            }
+            Err(_) => self.early = known,
+        }
+    }
+
+    fn answering(&mut self, meta: &AnswerMeta) -> Option<Arc<str>> {
+        meta.worker.as_deref().map(|name| self.intern(name))
+    }
+
+    fn intern(&mut self, name: &str) -> Arc<str> {
+        if let Some(known) = self.names.get(name) {
+            return known.clone();
+        }
+        let name: Arc<str> = name.into();
+        // Strangers may call themselves anything, over and over: those beyond any real number of workers stay unshared.
+        if self.names.len() < 10_000 {
+            self.names.insert(name.clone());
+        }
+        name
+    }
+}

@@ -1,0 +1,555 @@
+//! What runs next. Pure: the time and what is known go in, the events to append come out.
+//!
+//! A decision follows from the fold alone. The caller appends what [`Scheduler::decide`] returns and reads the log past
+//! it before it asks again, so nothing is decided twice; what a crash or a lost record undoes, the next look repairs.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rustc_hash::{FxHashMap, FxHashSet};
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+use super::attempt::{MAX_WORKERS_LOST, Phase};
+use super::board::Board;
+use super::event::{
+    Answer, AnswerMeta, Assigned, Body, Cause, Counts, Epoch, Event, Finished, Outcome, PlanPart,
+    PlannedObject, Ready, RunId, Skipped,
+};
+use super::history::{History, StrangersAnswer};
+use super::member::{Held, Known, Members, Mono, WorkerState};
+use super::object::{ObjectId, Stage};
+use super::run::Run;
+
+/// A plan's part is at most this large, in bytes of its objects' JSON.
+const MAX_PART_BYTES: usize = 500 * 1024;
+/// One decision is at most about this many events and bytes; the rest follows in the next.
+const MAX_DECISION_EVENTS: usize = 4_000;
+const MAX_DECISION_BYTES: usize = 8 << 20;
+/// A skip names at most so many failed ancestors.
+const MAX_BECAUSE: usize = 20;
+
+/// The two clocks of a process.
+#[derive(Clone, Copy, Debug)]
+pub struct Now {
+    /// For leases and time limits.
+    pub mono: Mono,
+    /// For people: what events say of the time.
+    pub wall: Timestamp,
+}
+
+/// How the orchestrator is set.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Stages left to consumers of the old wire format.
+    pub foreign: BTreeSet<Stage>,
+    /// How long an offer to them may stay unanswered.
+    pub offer_timeout: Duration,
+}
+
+/// What the scheduler wants done.
+#[derive(Debug, Default)]
+pub struct Decision {
+    /// Events to append, in this order.
+    pub events: Vec<Event>,
+    /// A run whose turn it is and that has no plan: read the catalogue, then append [`Scheduler::planned`] or
+    /// [`Scheduler::refused`].
+    pub plan: Option<RunId>,
+    /// How many strangers' answers came too late to be adopted.
+    pub late: usize,
+}
+
+/// Decides for one reign.
+#[derive(Debug)]
+pub struct Scheduler {
+    epoch: Epoch,
+    since: Mono,
+    settings: Settings,
+    /// When an open offer to strangers was first seen, by the scheduler's own clock.
+    offers: FxHashMap<(RunId, ObjectId, u32), Mono>,
+    /// A worker that holds things and was never heard of: since when its silence counts.
+    unheard: BTreeMap<Uuid, Mono>,
+}
+
+impl Scheduler {
+    /// The scheduler of a reign that began at `since`.
+    pub fn new(epoch: Epoch, since: Mono, settings: Settings) -> Scheduler {
+        Scheduler { epoch, since, settings, offers: FxHashMap::default(), unheard: BTreeMap::new() }
+    }
+
+    fn event(&self, now: Now, run: RunId, body: Body) -> Event {
+        Event { at: now.wall, run: Some(run), epoch: Some(self.epoch), body }
+    }
+
+    /// What is to be done, as far as the log has been read to an end that was taken at `caught_up`.
+    /// With `starting` false no new object starts: what runs may finish.
+    pub fn decide(
+        &mut self,
+        now: Now,
+        caught_up: Mono,
+        history: &History,
+        members: &Members,
+        strangers: &[StrangersAnswer],
+        starting: bool,
+    ) -> Decision {
+        let Some(run) = history.active() else {
+            self.offers.clear();
+            return Decision { late: strangers.len(), ..Decision::default() };
+        };
+        if run.truncated {
+            return self.over(now, run, Outcome::Failed, Some("log-truncated".into()));
+        }
+        if let Some((_, cancel)) = &run.cancel {
+            let reason = cancel.requested_by.as_ref().map(|who| format!("cancelled by {who}"));
+            return self.over(now, run, Outcome::Cancelled, reason);
+        }
+        let Some(board) = run.board() else {
+            let plan = starting.then_some(run.id);
+            return Decision { plan, late: strangers.len(), ..Decision::default() };
+        };
+        if board.is_through() {
+            let outcome = if board.total(Phase::Loaded) == board.len() as u64 {
+                Outcome::Succeeded
+            } else {
+                Outcome::Failed
+            };
+            return Decision { late: strangers.len(), ..self.over(now, run, outcome, None) };
+        }
+        let mut batch = Batch::default();
+        let late = self.adopt(now, run, board, strangers, &mut batch);
+        self.skip(now, run, board, &mut batch);
+        self.reoffer(now, caught_up, run, board, members, &mut batch);
+        if starting {
+            self.start(now, run, board, members, &mut batch);
+        }
+        Decision { events: batch.events, plan: None, late }
+    }
+
+    /// The end of a run.
+    fn over(&self, now: Now, run: &Run, outcome: Outcome, reason: Option<String>) -> Decision {
+        let counts = run.board().map(counts).unwrap_or_default();
+        let began = run.request.as_ref().map(|(at, _)| *at).or(run.planned_at).unwrap_or(now.wall);
+        let finished = Finished {
+            outcome,
+            reason,
+            counts,
+            duration_seconds: now.wall.duration_since(began).as_secs_f64().max(0.0),
+            problems: None,
+        };
+        Decision { events: vec![self.event(now, run.id, Body::RunFinished(finished))], ..Decision::default() }
+    }
+
+    /// The plan of a run, in parts that the log takes.
+    pub fn planned(
+        &self,
+        now: Now,
+        run: RunId,
+        partitions: u32,
+        retries: u32,
+        objects: Vec<PlannedObject>,
+    ) -> Vec<Event> {
+        let mut parts: Vec<Vec<PlannedObject>> = vec![Vec::new()];
+        let mut bytes = 0;
+        for object in objects {
+            let entry_bytes = object.entry.as_ref().map_or(4, |entry| entry.get().len());
+            let object_bytes = 160 + entry_bytes + 18 * (object.parents.len() + object.satisfied.len());
+            if bytes + object_bytes > MAX_PART_BYTES && bytes > 0 {
+                parts.push(Vec::new());
+                bytes = 0;
+            }
+            bytes += object_bytes;
+            if let Some(part) = parts.last_mut() {
+                part.push(object);
+            }
+        }
+        let count = u32::try_from(parts.len()).unwrap_or(u32::MAX);
+        (0..)
+            .zip(parts)
+            .map(|(part, objects)| {
+                let part = PlanPart { part, parts: count, partitions, retries, objects };
+                self.event(now, run, Body::RunPlanned(part))
+            })
+            .collect()
+    }
+
+    /// The end of a run that could not be planned, with everything that is wrong with its catalogue.
+    pub fn refused(&self, now: Now, run: &Run, problems: Option<Arc<RawValue>>) -> Vec<Event> {
+        let mut decision = self.over(now, run, Outcome::Failed, Some("bad-catalogue".into()));
+        if let Some(Event { body: Body::RunFinished(finished), .. }) = decision.events.first_mut() {
+            finished.problems = problems;
+        }
+        decision.events
+    }
+
+    /// Publishes strangers' answers again, as answers to the attempts that are open for them.
+    fn adopt(
+        &self,
+        now: Now,
+        run: &Run,
+        board: &Board,
+        strangers: &[StrangersAnswer],
+        batch: &mut Batch,
+    ) -> usize {
+        let mut late = 0;
+        for stranger in strangers {
+            let Some(attempt) = self.open_for(board, stranger) else {
+                late += 1;
+                continue;
+            };
+            let meta =
+                AnswerMeta { adopted_from: Some(stranger.stamp.place), ..stranger.answer.meta.clone() };
+            let answer = Answer { object: stranger.answer.object, attempt, meta };
+            let body = if stranger.failed { Body::ObjectFailed(answer) } else { Body::ObjectLoaded(answer) };
+            batch.push(self.event(now, run.id, body), 0);
+        }
+        late
+    }
+
+    /// The attempt that a stranger's answer can be meant for: open, and offered before the answer.
+    fn open_for(&self, board: &Board, stranger: &StrangersAnswer) -> Option<u32> {
+        let i = board.position(stranger.answer.object)?;
+        if !self.settings.foreign.contains(&board.object(i).stage) || board.phase(i) != Phase::Ready {
+            return None;
+        }
+        let last = board.attempts(i).last()?;
+        let offer = last.offer?;
+        let precedes = if offer.place.partition == stranger.stamp.place.partition {
+            offer.place.offset < stranger.stamp.place.offset
+        } else {
+            offer.timestamp_us <= stranger.stamp.timestamp_us
+        };
+        precedes.then_some(last.number)
+    }
+
+    /// Skips what can no longer run, down to the last descendant.
+    fn skip(&self, now: Now, run: &Run, board: &Board, batch: &mut Batch) {
+        let mut because: FxHashMap<usize, Vec<ObjectId>> = FxHashMap::default();
+        let mut queue: Vec<usize> = board.doomed().collect();
+        let mut seen: FxHashSet<usize> = queue.iter().copied().collect();
+        let mut at = 0;
+        while at < queue.len() && batch.has_room() {
+            let i = queue[at];
+            at += 1;
+            let mut culprits: BTreeSet<ObjectId> = BTreeSet::new();
+            for parent in board.parents(i) {
+                match board.phase(parent) {
+                    Phase::Failed => drop(culprits.insert(board.object(parent).id)),
+                    Phase::Skipped => culprits.extend(board.attempts(parent).because().unwrap_or_default()),
+                    _ => culprits.extend(because.get(&parent).into_iter().flatten()),
+                }
+            }
+            let culprits: Vec<ObjectId> = culprits.into_iter().take(MAX_BECAUSE).collect();
+            because.insert(i, culprits.clone());
+            let skipped = Skipped { object: board.object(i).id, because: culprits };
+            batch.push(self.event(now, run.id, Body::ObjectSkipped(skipped)), 0);
+            for child in board.children(i) {
+                if board.phase(child) == Phase::Waiting && seen.insert(child) {
+                    queue.push(child);
+                }
+            }
+        }
+    }
+
+    /// Offers anew what a lost worker held, what failed and is worth another try, and what strangers did not answer.
+    fn reoffer(
+        &mut self,
+        now: Now,
+        caught_up: Mono,
+        run: &Run,
+        board: &Board,
+        members: &Members,
+        batch: &mut Batch,
+    ) {
+        for i in board.retrying() {
+            if !batch.has_room() {
+                return;
+            }
+            self.offer(now, run, board, i, Some(Cause::Failed), batch);
+        }
+        let holders: Vec<Uuid> = board.holders().collect();
+        self.unheard.retain(|instance, _| holders.contains(instance));
+        for instance in holders {
+            match self.fate(now.mono, caught_up, run, members, instance) {
+                Fate::Alive(heartbeat_read) => {
+                    let Some(known) = heartbeat_read.then(|| members.instance(instance)).flatten() else {
+                        continue;
+                    };
+                    for i in board.held(instance) {
+                        if is_dropped(known, run.id, board, i) {
+                            self.offer(now, run, board, i, Some(Cause::NotHeld), batch);
+                        }
+                    }
+                }
+                Fate::Lost => {
+                    for i in board.held(instance) {
+                        self.lose(now, run, board, i, batch);
+                    }
+                }
+            }
+        }
+        if self.settings.foreign.is_empty() {
+            return;
+        }
+        let stages: Vec<Stage> = self.settings.foreign.iter().copied().collect();
+        let mut open = FxHashMap::default();
+        for i in stages.into_iter().flat_map(|stage| board.ready(stage)) {
+            let Some(last) = board.attempts(i).last() else { continue };
+            let key = (run.id, board.object(i).id, last.number);
+            let since = self.offers.get(&key).copied().unwrap_or(now.mono);
+            if now.mono.saturating_sub(since) > self.settings.offer_timeout && batch.has_room() {
+                self.offer(now, run, board, i, Some(Cause::OfferExpired), batch);
+            }
+            open.insert(key, since);
+        }
+        self.offers = open;
+    }
+
+    /// Whether a worker that holds something is lost, by the rules of leases.
+    fn fate(&mut self, now: Mono, caught_up: Mono, run: &Run, members: &Members, instance: Uuid) -> Fate {
+        if let Some(known) = members.instance(instance) {
+            self.unheard.remove(&instance);
+            if known.heartbeat.state == WorkerState::Gone {
+                return if caught_up >= known.heard { Fate::Lost } else { Fate::Alive(false) };
+            }
+            let lease = Duration::from_millis(known.heartbeat.lease_ms);
+            if known.is_silent(now) && caught_up >= known.lease_from.max(self.since) + lease {
+                // A takeover starts leases anew: nobody is silent before a lease of this reign.
+                return Fate::Lost;
+            }
+            return Fate::Alive(caught_up >= known.heard);
+        }
+        let name = run.worker_name(instance);
+        if let Some(newer) = name.and_then(|name| members.named(name)) {
+            return if caught_up >= newer.first_heard { Fate::Lost } else { Fate::Alive(false) };
+        }
+        // Never heard of: a worker that went before this process began to listen, or one that has yet to speak.
+        let since = *self.unheard.entry(instance).or_insert(now);
+        let lease = members
+            .reign()
+            .map_or(Duration::from_secs(10), |(reign, _)| Duration::from_millis(reign.lease_ms));
+        if now.saturating_sub(since) > lease && caught_up >= since + lease {
+            Fate::Lost
+        } else {
+            Fate::Alive(false)
+        }
+    }
+
+    /// Offers anew what a lost worker held, unless it has taken too many workers with it.
+    fn lose(&self, now: Now, run: &Run, board: &Board, i: usize, batch: &mut Batch) {
+        let attempts = board.attempts(i);
+        let Some(assignment) = attempts.last().and_then(|last| last.assignment) else { return };
+        if assignment.epoch != self.epoch {
+            self.offer(now, run, board, i, Some(Cause::Restarted), batch);
+            return;
+        }
+        let lost = attempts.workers_lost() + 1;
+        if lost < MAX_WORKERS_LOST {
+            self.offer(now, run, board, i, Some(Cause::WorkerLost), batch);
+            return;
+        }
+        let worker = run.worker_name(assignment.instance).map(ToString::to_string);
+        let error = format!(
+            "{lost} workers went while they held it, the last one {}: it is not tried again",
+            worker.as_deref().unwrap_or("unknown")
+        );
+        let meta = AnswerMeta { worker, error: Some(error), retryable: Some(false), ..AnswerMeta::default() };
+        let attempt = attempts.last().map_or(1, |last| last.number);
+        let answer = Answer { object: board.object(i).id, attempt, meta };
+        batch.push(self.event(now, run.id, Body::ObjectFailed(answer)), 0);
+    }
+
+    fn offer(
+        &self,
+        now: Now,
+        run: &Run,
+        board: &Board,
+        i: usize,
+        cause: Option<Cause>,
+        batch: &mut Batch,
+    ) -> u32 {
+        let object = board.object(i);
+        let attempt = board.attempts(i).last().map_or(1, |last| last.number.saturating_add(1));
+        let ready = Ready { object: object.id, attempt, cause, entry: object.entry.clone() };
+        let bytes = object.entry.as_ref().map_or(0, |entry| entry.get().len());
+        batch.push(self.event(now, run.id, Body::ObjectReady(ready)), bytes);
+        attempt
+    }
+
+    /// Offers what has every parent loaded, and gives what is offered to workers with a free slot: the most urgent
+    /// object first, to the least busy worker.
+    fn start(&self, now: Now, run: &Run, board: &Board, members: &Members, batch: &mut Batch) {
+        // By rank: what was offered before, and what is offered now, with the attempt.
+        let mut fresh: BTreeMap<u32, (usize, u32)> = BTreeMap::new();
+        for i in board.unblocked() {
+            if !batch.has_room() {
+                break;
+            }
+            let attempt = self.offer(now, run, board, i, None, batch);
+            if !self.settings.foreign.contains(&board.object(i).stage) {
+                fresh.insert(board.rank(i), (i, attempt));
+            }
+        }
+        let mut slots = Slots::of(now.mono, run.id, board, members);
+        let mut candidates: BinaryHeap<Reverse<(u32, usize, u32, Source)>> = BinaryHeap::new();
+        let mut waiting: Vec<_> = Stage::ALL.map(|stage| board.ready(stage)).into_iter().collect();
+        let mut offered = fresh.into_iter();
+        let mut pull = |source: Source, candidates: &mut BinaryHeap<_>| match source {
+            Source::Stage(at) => {
+                if let Some(i) = waiting[at].next() {
+                    let attempt = board.attempts(i).last().map_or(1, |last| last.number);
+                    candidates.push(Reverse((board.rank(i), i, attempt, source)));
+                }
+            }
+            Source::Fresh => {
+                if let Some((rank, (i, attempt))) = offered.next() {
+                    candidates.push(Reverse((rank, i, attempt, source)));
+                }
+            }
+        };
+        pull(Source::Fresh, &mut candidates);
+        for stage in Stage::ALL {
+            // Nothing of a stage that strangers serve is ever assigned.
+            if !self.settings.foreign.contains(&stage) {
+                pull(Source::Stage(stage.index()), &mut candidates);
+            }
+        }
+        while let Some(Reverse((_, i, attempt, source))) = candidates.pop() {
+            let object = board.object(i);
+            if batch.has_assignment_room()
+                && let Some(worker) = slots.take(object.stage)
+            {
+                let assigned = Assigned {
+                    object: object.id,
+                    attempt,
+                    worker: worker.heartbeat.worker.clone(),
+                    instance: worker.heartbeat.instance,
+                    entry: object.entry.clone(),
+                };
+                let bytes = object.entry.as_ref().map_or(0, |entry| entry.get().len());
+                batch.push(self.event(now, run.id, Body::ObjectAssigned(assigned)), bytes);
+            } else if matches!(source, Source::Stage(_)) || slots.is_full() {
+                // The stage has no slot left, so nothing else of it is worth a look.
+                if slots.is_full() {
+                    return;
+                }
+                continue;
+            }
+            pull(source, &mut candidates);
+        }
+    }
+}
+
+/// Where a candidate for a slot comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Source {
+    Fresh,
+    Stage(usize),
+}
+
+/// Whether a worker lives, and if so whether its heartbeat may be held against what it does not hold.
+enum Fate {
+    Alive(bool),
+    Lost,
+}
+
+/// Whether a worker's heartbeat, read after everything it could have answered, says that it does not hold object `i`.
+fn is_dropped(known: &Known, run: RunId, board: &Board, i: usize) -> bool {
+    let Some(last) = board.attempts(i).last() else { return false };
+    let Some(assignment) = last.assignment else { return false };
+    let held = Held { run_id: run, id_objet: board.object(i).id, attempt: last.number };
+    let read_to = known.heartbeat.read_to.get(assignment.place.partition as usize).copied().unwrap_or(0);
+    read_to > assignment.place.offset && !known.heartbeat.running.contains(&held)
+}
+
+/// How many objects ended how.
+pub fn counts(board: &Board) -> Counts {
+    Counts {
+        objects: board.len() as u64,
+        loaded: board.total(Phase::Loaded),
+        failed: board.total(Phase::Failed),
+        skipped: board.total(Phase::Skipped),
+    }
+}
+
+/// Events under way, bounded.
+#[derive(Default)]
+struct Batch {
+    events: Vec<Event>,
+    bytes: usize,
+}
+
+impl Batch {
+    fn push(&mut self, event: Event, entry_bytes: usize) {
+        self.bytes += 300 + entry_bytes;
+        self.events.push(event);
+    }
+
+    fn has_room(&self) -> bool {
+        self.events.len() < MAX_DECISION_EVENTS && self.bytes < MAX_DECISION_BYTES
+    }
+
+    /// Assignments follow the offers of the same decision, so they have room of their own.
+    fn has_assignment_room(&self) -> bool {
+        self.events.len() < 2 * MAX_DECISION_EVENTS && self.bytes < 2 * MAX_DECISION_BYTES
+    }
+}
+
+/// The free slots of the workers that live.
+struct Slots<'a> {
+    workers: Vec<(&'a Known, usize)>,
+    /// By stage: free slots and the worker that has them. An entry that is out of date is put right when it is taken.
+    free: [BinaryHeap<(usize, Reverse<usize>)>; Stage::ALL.len()],
+}
+
+impl<'a> Slots<'a> {
+    fn of(now: Mono, run: RunId, board: &Board, members: &'a Members) -> Slots<'a> {
+        let mut slots = Slots { workers: Vec::new(), free: Default::default() };
+        for known in members.workers() {
+            let heartbeat = &known.heartbeat;
+            if heartbeat.state != WorkerState::Up || known.is_silent(now) {
+                continue;
+            }
+            // What it still holds of other runs occupies it too.
+            let elsewhere = heartbeat.running.iter().filter(|held| held.run_id != run).count();
+            let busy = board.held_count(heartbeat.instance) + elsewhere;
+            let free = (heartbeat.slots as usize).saturating_sub(busy);
+            if free == 0 {
+                continue;
+            }
+            let at = slots.workers.len();
+            slots.workers.push((known, free));
+            let stages: BTreeSet<Stage> = heartbeat.stages.iter().copied().collect();
+            for stage in stages {
+                slots.free[stage.index()].push((free, Reverse(at)));
+            }
+        }
+        slots
+    }
+
+    /// Takes a slot of the least busy worker that serves the stage.
+    fn take(&mut self, stage: Stage) -> Option<&'a Known> {
+        let heap = &mut self.free[stage.index()];
+        while let Some((free, Reverse(at))) = heap.pop() {
+            let (known, left) = &mut self.workers[at];
+            if *left != free {
+                if *left > 0 {
+                    heap.push((*left, Reverse(at)));
+                }
+                continue;
+            }
+            *left -= 1;
+            if *left > 0 {
+                heap.push((*left, Reverse(at)));
+            }
+            return Some(known);
+        }
+        None
+    }
+
+    fn is_full(&self) -> bool {
+        self.free.iter().all(BinaryHeap::is_empty)
+    }
+}

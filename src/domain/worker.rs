@@ -1,0 +1,245 @@
+//! What a worker holds: which assignments it takes, which work it ends, what it says of itself.
+//!
+//! Pure. Knows neither plans nor leases: it does what it is given, once.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::event::{Answer, AnswerMeta, Body, Entry, Epoch, Event, Place, RunId};
+use super::member::{Heartbeat, Held, Members, Mono, WorkerState};
+use super::object::{ObjectId, Stage};
+
+/// So many attempts that are done are remembered, so that a repeated assignment starts nothing.
+const MAX_DONE: usize = 200_000;
+/// So many runs that are over are remembered, for assignments that are read after their run's end.
+const MAX_ENDED: usize = 200;
+
+/// Who a worker is.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// Its name.
+    pub name: String,
+    /// This start of it.
+    pub instance: Uuid,
+    /// The stages that it serves.
+    pub stages: Vec<Stage>,
+    /// How many objects it runs at once.
+    pub slots: u32,
+    /// How long it may be silent.
+    pub lease: Duration,
+}
+
+/// An attempt to start.
+#[derive(Clone, Debug)]
+pub struct Start {
+    /// Which.
+    pub held: Held,
+    /// The object's entry.
+    pub entry: Entry,
+}
+
+/// What a worker holds and has seen.
+#[derive(Debug)]
+pub struct Worker {
+    identity: Identity,
+    state: WorkerState,
+    elected: BTreeMap<u32, Epoch>,
+    queue: VecDeque<Start>,
+    running: BTreeSet<Held>,
+    /// Answered, the log has not acknowledged it.
+    answered: BTreeSet<Held>,
+    done: BTreeSet<Held>,
+    done_in_order: VecDeque<Held>,
+    ended: VecDeque<RunId>,
+    drain_acknowledged: Option<Mono>,
+}
+
+impl Worker {
+    /// A worker that holds nothing. It reads the events from their ends, noted before its first heartbeat.
+    pub fn new(identity: Identity) -> Worker {
+        Worker {
+            identity,
+            state: WorkerState::Up,
+            elected: BTreeMap::new(),
+            queue: VecDeque::new(),
+            running: BTreeSet::new(),
+            answered: BTreeSet::new(),
+            done: BTreeSet::new(),
+            done_in_order: VecDeque::new(),
+            ended: VecDeque::new(),
+            drain_acknowledged: None,
+        }
+    }
+
+    /// Who it is.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// Whether an event can concern a worker at all, by its type alone.
+    pub fn concerns(body: &Body) -> bool {
+        match body {
+            Body::ObjectAssigned(_)
+            | Body::RunCancelRequested(_)
+            | Body::RunFinished(_)
+            | Body::OrchestratorElected => true,
+            Body::ObjectReady(ready) => ready.attempt > 1,
+            _ => false,
+        }
+    }
+
+    /// Folds an event. Returns what is to be ended, without an answer.
+    pub fn apply(&mut self, event: &Event, place: Place, members: &Members) -> Vec<Held> {
+        let elected = self.elected.entry(place.partition).or_insert(0);
+        if let Some(epoch) = event.epoch {
+            if epoch < *elected {
+                return Vec::new();
+            }
+            if matches!(event.body, Body::OrchestratorElected) {
+                *elected = epoch;
+                return Vec::new();
+            }
+        }
+        let Some(run) = event.run else { return Vec::new() };
+        match &event.body {
+            Body::ObjectReady(ready) => self.end(|held| is_earlier(held, run, ready.object, ready.attempt)),
+            Body::ObjectAssigned(assigned) => {
+                let held = Held { run_id: run, id_objet: assigned.object, attempt: assigned.attempt };
+                let mine = assigned.instance == self.identity.instance;
+                let valid = event.epoch.is_some_and(|epoch| epoch >= members.epoch());
+                if mine
+                    && valid
+                    && !self.ended.contains(&run)
+                    && !self.holds(&held)
+                    && !self.done.contains(&held)
+                {
+                    self.queue.push_back(Start { held, entry: assigned.entry.clone() });
+                }
+                self.end(|held| is_earlier(held, run, assigned.object, assigned.attempt))
+            }
+            Body::RunCancelRequested(_) | Body::RunFinished(_) => {
+                if !self.ended.contains(&run) {
+                    self.ended.push_back(run);
+                    if self.ended.len() > MAX_ENDED {
+                        self.ended.pop_front();
+                    }
+                }
+                self.end(|held| held.run_id == run)
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    fn holds(&self, held: &Held) -> bool {
+        self.running.contains(held)
+            || self.answered.contains(held)
+            || self.queue.iter().any(|start| start.held == *held)
+    }
+
+    /// Ends what `which` says: what waits is dropped, what runs is returned.
+    fn end(&mut self, which: impl Fn(&Held) -> bool) -> Vec<Held> {
+        self.queue.retain(|start| !which(&start.held));
+        let ended: Vec<Held> = self.running.iter().copied().filter(|held| which(held)).collect();
+        for held in &ended {
+            self.running.remove(held);
+            self.remember(*held);
+        }
+        ended
+    }
+
+    fn remember(&mut self, held: Held) {
+        if self.done.insert(held) {
+            self.done_in_order.push_back(held);
+            if self.done_in_order.len() > MAX_DONE
+                && let Some(oldest) = self.done_in_order.pop_front()
+            {
+                self.done.remove(&oldest);
+            }
+        }
+    }
+
+    /// The next attempt to start, if a slot is free.
+    pub fn start(&mut self) -> Option<Start> {
+        if self.running.len() >= self.identity.slots as usize {
+            return None;
+        }
+        let start = self.queue.pop_front()?;
+        self.running.insert(start.held);
+        Some(start)
+    }
+
+    /// That an attempt is over: the answer to append, or none where it was ended in the meantime.
+    pub fn finish(&mut self, held: Held, failed: bool, meta: AnswerMeta, at: Timestamp) -> Option<Event> {
+        if !self.running.remove(&held) {
+            return None;
+        }
+        self.answered.insert(held);
+        let answer = Answer { object: held.id_objet, attempt: held.attempt, meta };
+        let body = if failed { Body::ObjectFailed(answer) } else { Body::ObjectLoaded(answer) };
+        Some(Event { at, run: Some(held.run_id), epoch: None, body })
+    }
+
+    /// That the log has taken the answer to an attempt.
+    pub fn acknowledged(&mut self, held: Held) {
+        if self.answered.remove(&held) {
+            self.remember(held);
+        }
+    }
+
+    /// Takes no new work from now on: finishes what it has and what still reaches it.
+    pub fn drain(&mut self) {
+        if self.state == WorkerState::Up {
+            self.state = WorkerState::Draining;
+        }
+    }
+
+    /// Whether it may leave: the leader knows that it drains, everything that could have been given to it before was
+    /// read, and it holds nothing.
+    pub fn may_leave(&mut self, now: Mono, caught_up: Mono, members: &Members) -> bool {
+        if self.state != WorkerState::Draining {
+            return false;
+        }
+        let acknowledged =
+            members.reign().is_some_and(|(reign, _)| reign.drains.contains(&self.identity.instance));
+        if acknowledged && self.drain_acknowledged.is_none() {
+            self.drain_acknowledged = Some(now);
+        }
+        self.is_idle() && self.drain_acknowledged.is_some_and(|since| caught_up >= since)
+    }
+
+    /// Whether it holds nothing.
+    pub fn is_idle(&self) -> bool {
+        self.queue.is_empty() && self.running.is_empty() && self.answered.is_empty()
+    }
+
+    /// How many attempts run.
+    pub fn running(&self) -> usize {
+        self.running.len()
+    }
+
+    /// What it says of itself.
+    pub fn heartbeat(&self, state: Option<WorkerState>, read_to: Vec<u64>, members: &Members) -> Heartbeat {
+        let queued = self.queue.iter().map(|start| start.held);
+        Heartbeat {
+            worker: self.identity.name.clone(),
+            instance: self.identity.instance,
+            stages: self.identity.stages.clone(),
+            slots: self.identity.slots,
+            state: state.unwrap_or(self.state),
+            lease_ms: u64::try_from(self.identity.lease.as_millis()).unwrap_or(u64::MAX),
+            epoch: members.epoch(),
+            read_to,
+            running: queued
+                .chain(self.running.iter().copied())
+                .chain(self.answered.iter().copied())
+                .collect(),
+        }
+    }
+}
+
+fn is_earlier(held: &Held, run: RunId, object: ObjectId, attempt: u32) -> bool {
+    held.run_id == run && held.id_objet == object && held.attempt < attempt
+}
