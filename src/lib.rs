@@ -1,5 +1,10 @@
-//! korch orchestrates the loading of a data lake.
+//! korch orchestrates the loading of a data lake: the log is the database, everything known is a fold over it.
+//!
+//! Arrows run downwards only: `main` → `roles` → {`api`, `view`, `handler`, `log`} → `domain`. Roles do not import each
+//! other (`up` starts them), and `domain` imports nothing of ours from outside `domain`.
 
 pub mod domain;
 pub mod handler;
 pub mod log;
+pub mod telemetry;
+pub mod view;

@@ -1,16 +1,19 @@
 //! What a log is: append, read on from a place, wait for more. The log is the only store that korch has.
 
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use jiff::Timestamp;
 
-use std::sync::Arc;
+use crate::domain::event::{Event, Place, Reject};
+use crate::domain::run::Stamp;
 
 pub mod local;
 
-/// One record as it stands in the log. Shared by every reader in the process, so never copied.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// One record as it stands in the log. Shared by every reader in the process, so never copied, and decoded once.
+#[derive(Debug)]
 pub struct Record {
     /// The partition it stands in.
     pub partition: u32,
@@ -22,15 +25,48 @@ pub struct Record {
     pub key: Bytes,
     /// The event's JSON, or whatever a stranger wrote.
     pub value: Bytes,
+    event: OnceLock<Result<Event, Reject>>,
+}
+
+impl Record {
+    /// A record as read.
+    pub fn new(partition: u32, offset: u64, timestamp_us: i64, key: Bytes, value: Bytes) -> Record {
+        Record { partition, offset, timestamp_us, key, value, event: OnceLock::new() }
+    }
+
+    /// Where and when the log took it.
+    pub fn stamp(&self) -> Stamp {
+        Stamp {
+            place: Place { partition: self.partition, offset: self.offset },
+            timestamp_us: self.timestamp_us,
+        }
+    }
+
+    /// The event that it holds, or why it holds none. Decoded at the first call.
+    pub fn event(&self) -> &Result<Event, Reject> {
+        self.event.get_or_init(|| {
+            let timestamp = Timestamp::from_microsecond(self.timestamp_us).unwrap_or_default();
+            Event::decode(&self.value, self.stamp().place, timestamp)
+        })
+    }
 }
 
 /// What is to be appended: a key and a value. The log chooses partition, offset and timestamp.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewRecord {
+    /// The partition, where it is not the key that chooses it.
+    pub partition: Option<u32>,
     /// The key: an object's or a run's id as text.
     pub key: Bytes,
     /// The event's JSON.
     pub value: Bytes,
+}
+
+impl NewRecord {
+    /// The record of an event, in the partition that its key chooses.
+    pub fn of(event: &Event) -> NewRecord {
+        NewRecord { partition: None, key: event.key().into(), value: event.encode().into() }
+    }
 }
 
 /// Where a reader begins.

@@ -1,0 +1,165 @@
+//! Log lines, and every metric's name in one place.
+
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use tracing_subscriber::EnvFilter;
+
+use crate::domain::attempt::Phase;
+use crate::domain::board::Board;
+use crate::domain::event::Event;
+use crate::domain::member::{Members, Mono, WorkerState};
+use crate::domain::object::Stage;
+
+/// Events published, by `status` (the event's type) and `producer`.
+pub const EVENTS_PUBLISHED: &str = "events_published_total";
+/// Records passed over, by `reason`.
+pub const EVENTS_REJECTED: &str = "korch_events_rejected_total";
+/// Objects of the active run, by `stage` and `state`.
+pub const OBJECTS: &str = "korch_objects";
+/// How long objects run, by `stage`.
+pub const OBJECT_DURATION: &str = "korch_object_duration_seconds";
+/// How long objects wait between their offer and their start, by `stage`.
+pub const OBJECT_WAIT: &str = "korch_object_wait_seconds";
+/// Runs that are over, by `outcome`.
+pub const RUNS: &str = "korch_runs_total";
+/// How long the last run took.
+pub const RUN_DURATION: &str = "korch_run_duration_seconds";
+/// The least that the last run could have taken.
+pub const RUN_LOWER_BOUND: &str = "korch_run_lower_bound_seconds";
+/// Workers, by `stage` and `state`.
+pub const WORKERS: &str = "korch_workers";
+/// Slots, by `stage` and `state`.
+pub const SLOTS: &str = "korch_slots";
+/// Records of the log that are not read yet.
+pub const LOG_LAG: &str = "korch_log_lag_records";
+/// 1, with the version as label.
+pub const BUILD_INFO: &str = "korch_build_info";
+
+/// The buckets of both histograms, in seconds: from a blink to a long night's table.
+const SECONDS_BUCKETS: [f64; 14] =
+    [0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14400.0];
+
+/// Installs the recorder of metrics; the handle renders them.
+///
+/// # Errors
+/// When one is installed already.
+pub fn install_metrics() -> anyhow::Result<PrometheusHandle> {
+    let handle = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS_BUCKETS)?
+        .install_recorder()?;
+    describe_counter!(EVENTS_PUBLISHED, "Events published, by type and producer");
+    describe_counter!(EVENTS_REJECTED, "Records that are no events, or of no plan, by reason");
+    describe_gauge!(OBJECTS, "Objects of the active or last run, by stage and state");
+    describe_histogram!(OBJECT_DURATION, Unit::Seconds, "How long an object's work took");
+    describe_histogram!(OBJECT_WAIT, Unit::Seconds, "How long an object waited from its offer to its start");
+    describe_counter!(RUNS, "Runs that are over, by outcome");
+    describe_gauge!(RUN_DURATION, Unit::Seconds, "How long the last run took");
+    describe_gauge!(RUN_LOWER_BOUND, Unit::Seconds, "The least that the last run could have taken");
+    describe_gauge!(WORKERS, "Workers, by stage and state");
+    describe_gauge!(SLOTS, "Slots of the workers that are up, by stage and state");
+    describe_gauge!(LOG_LAG, "Records of the log that this process has not read yet");
+    describe_gauge!(BUILD_INFO, "1, with the version as a label");
+    metrics::gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+    // So that a first failure is an increase and not a new series.
+    for reason in ["not_json", "no_type", "unknown_type", "bad_field", "unknown_object"] {
+        metrics::counter!(EVENTS_REJECTED, "reason" => reason).absolute(0);
+    }
+    for outcome in ["succeeded", "failed", "cancelled"] {
+        metrics::counter!(RUNS, "outcome" => outcome).absolute(0);
+    }
+    metrics::gauge!(LOG_LAG).set(0.0);
+    Ok(handle)
+}
+
+/// Starts log lines on stderr: human on a terminal, JSON elsewhere. `filter` is tracing's own grammar.
+pub fn install_logs(filter: &str) {
+    let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
+    let lines =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    // A second start in one process (tests) keeps the first.
+    let _ = if std::io::stderr().is_terminal()
+        && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+    {
+        lines.compact().try_init()
+    } else if std::io::stderr().is_terminal() {
+        lines.compact().with_ansi(false).try_init()
+    } else {
+        lines.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init()
+    };
+}
+
+/// Counts and logs an event that this process has published.
+pub fn published(event: &Event, producer: &'static str) {
+    let event_type = event.body.event_type();
+    metrics::counter!(EVENTS_PUBLISHED, "status" => event_type, "producer" => producer).increment(1);
+    if !tracing::enabled!(tracing::Level::INFO) {
+        return;
+    }
+    let object = event.body.object();
+    tracing::info!(
+        producer,
+        event_type,
+        id_objet = object.map(|(object, _)| object.0),
+        attempt = object.map(|(_, attempt)| attempt),
+        run_id = event.run.map(tracing::field::display),
+        worker = worker(event),
+        error = error(event),
+        "{event_type}"
+    );
+}
+
+fn worker(event: &Event) -> Option<&str> {
+    use crate::domain::event::Body;
+    match &event.body {
+        Body::ObjectAssigned(assigned) => Some(&assigned.worker),
+        Body::ObjectLoaded(answer) | Body::ObjectFailed(answer) => answer.meta.worker.as_deref(),
+        _ => None,
+    }
+}
+
+fn error(event: &Event) -> Option<&str> {
+    match &event.body {
+        crate::domain::event::Body::ObjectFailed(answer) => answer.meta.error.as_deref(),
+        _ => None,
+    }
+}
+
+/// Sets the gauges that follow from the fold.
+pub fn gauges(board: Option<&Board>, members: &Members, now: Mono) {
+    for stage in Stage::ALL {
+        for phase in Phase::ALL {
+            let count = board.map_or(0, |board| board.count(stage, phase));
+            #[allow(clippy::cast_precision_loss, reason = "a gauge is a float")]
+            metrics::gauge!(OBJECTS, "stage" => stage.name(), "state" => phase.name()).set(count as f64);
+        }
+        let (mut up, mut draining, mut silent, mut slots, mut busy) = (0, 0, 0, 0_u32, 0_u32);
+        for known in members.workers().filter(|known| known.heartbeat.stages.contains(&stage)) {
+            match known.heartbeat.state {
+                WorkerState::Gone => {}
+                _ if known.is_silent(now) => silent += 1,
+                WorkerState::Draining => draining += 1,
+                WorkerState::Up => {
+                    up += 1;
+                    slots += known.heartbeat.slots;
+                    let held = board.map_or(0, |board| board.held_count(known.heartbeat.instance));
+                    busy += u32::try_from(held).unwrap_or(u32::MAX);
+                }
+            }
+        }
+        for (state, count) in [("up", up), ("draining", draining), ("silent", silent)] {
+            metrics::gauge!(WORKERS, "stage" => stage.name(), "state" => state).set(f64::from(count));
+        }
+        metrics::gauge!(SLOTS, "stage" => stage.name(), "state" => "busy").set(f64::from(busy));
+        metrics::gauge!(SLOTS, "stage" => stage.name(), "state" => "free")
+            .set(f64::from(slots.saturating_sub(busy)));
+    }
+}
+
+/// Observes an object's work.
+pub fn object_done(stage: Stage, waited: Duration, took: Duration) {
+    metrics::histogram!(OBJECT_DURATION, "stage" => stage.name()).record(took.as_secs_f64());
+    metrics::histogram!(OBJECT_WAIT, "stage" => stage.name()).record(waited.as_secs_f64());
+}

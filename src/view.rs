@@ -1,0 +1,153 @@
+//! What a process knows: the log, folded once for everyone in it.
+//!
+//! One reader folds; the orchestrator decides by it, the API answers from it, the progress bars show it.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::RwLock;
+use tokio::sync::watch;
+
+use crate::domain::event::Reject;
+use crate::domain::history::History;
+use crate::domain::member::{Member, Members, Mono};
+use crate::log::Record;
+
+/// So many of the last events are kept at hand.
+pub const KEPT_EVENTS: usize = 1000;
+
+/// What is known so far.
+#[derive(Debug, Default)]
+pub struct Known {
+    /// Every run.
+    pub history: History,
+    /// Leader and workers.
+    pub members: Members,
+    /// The last events, the oldest first.
+    pub last_events: VecDeque<Arc<Record>>,
+    /// Records that were passed over, by reason.
+    pub rejected: BTreeMap<&'static str, u64>,
+    /// Whether the log has been read to the end that it had when the process started.
+    pub ready: bool,
+    /// The epoch of this process, while it leads.
+    pub leading: Option<u64>,
+}
+
+/// The shared view of a process.
+#[derive(Debug)]
+pub struct View {
+    known: RwLock<Known>,
+    changed: watch::Sender<u64>,
+    origin: Instant,
+}
+
+impl Default for View {
+    fn default() -> View {
+        View::new()
+    }
+}
+
+impl View {
+    /// A view that knows nothing yet.
+    pub fn new() -> View {
+        View { known: RwLock::default(), changed: watch::Sender::new(0), origin: Instant::now() }
+    }
+
+    /// This process's monotonic clock.
+    pub fn now(&self) -> Mono {
+        self.origin.elapsed()
+    }
+
+    /// Folds records of the events topic.
+    pub fn fold_events(&self, records: &[Arc<Record>]) {
+        if records.is_empty() {
+            return;
+        }
+        // Decoded before the lock is taken: readers of the view wait for the fold alone.
+        for record in records {
+            let _ = record.event();
+        }
+        let mut known = self.known.write();
+        for record in records {
+            let folded = match record.event() {
+                Ok(event) => {
+                    if known.last_events.len() == KEPT_EVENTS {
+                        known.last_events.pop_front();
+                    }
+                    known.last_events.push_back(record.clone());
+                    known.history.apply(event, record.stamp())
+                }
+                Err(reject) => Err(*reject),
+            };
+            if let Err(reject) = folded {
+                known.reject(reject);
+            }
+        }
+        drop(known);
+        self.touch();
+    }
+
+    /// Folds records of the members topic, which was read to its end just now.
+    pub fn fold_members(&self, records: &[Arc<Record>], lease: Duration) {
+        let now = self.now();
+        let mut known = self.known.write();
+        for record in records {
+            if let Some(member) = Member::decode(&record.value) {
+                known.members.apply(member, now);
+            }
+        }
+        known.members.polled(now, lease);
+        drop(known);
+        if !records.is_empty() {
+            self.touch();
+        }
+    }
+
+    /// Looks at what is known. Not across an await.
+    pub fn read<T>(&self, look: impl FnOnce(&Known) -> T) -> T {
+        look(&self.known.read())
+    }
+
+    /// Changes what is known other than by a fold: whether the process leads, what it has looked at.
+    pub fn update<T>(&self, change: impl FnOnce(&mut Known) -> T) -> T {
+        let result = change(&mut self.known.write());
+        self.touch();
+        result
+    }
+
+    /// Wakes whoever waits for a change.
+    fn touch(&self) {
+        self.changed.send_modify(|version| *version += 1);
+    }
+
+    /// A receiver that sees every change from now on, several at once where they come fast.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    /// Waits until `test` finds what it looks for, or until `limit` has passed.
+    pub async fn wait_for<T>(&self, limit: Duration, mut test: impl FnMut(&Known) -> Option<T>) -> Option<T> {
+        let mut changes = self.changes();
+        tokio::time::timeout(limit, async {
+            loop {
+                changes.borrow_and_update();
+                if let Some(found) = self.read(&mut test) {
+                    return found;
+                }
+                if changes.changed().await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            }
+        })
+        .await
+        .ok()
+    }
+}
+
+impl Known {
+    fn reject(&mut self, reject: Reject) {
+        *self.rejected.entry(reject.reason()).or_default() += 1;
+        metrics::counter!(crate::telemetry::EVENTS_REJECTED, "reason" => reject.reason()).increment(1);
+    }
+}
