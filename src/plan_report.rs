@@ -44,7 +44,7 @@ pub fn text(out: &mut dyn Write, catalog: &Catalog, plan: &Plan, options: Option
         len => format!("{} → … {} more … → {}", along[..10].join(" → "), len - 11, along[len - 1]),
     };
     writeln!(out, "Critical path  {}: {along}", seconds(path_ms))?;
-    let bound = plan.lower_bound_ms(options.slots);
+    let bound = plan.lower_bound_beside_ms(path_ms, options.slots);
     writeln!(out, "At best        {} with {} a stage", seconds(bound), number(options.slots as usize, "slot", "slots"))?;
 
     let mut widths = vec![[0_usize; 3]; plan.graph.depth()];
@@ -240,7 +240,7 @@ impl Serialize for JsonReport<'_> {
         map.serialize_entry("levels", &levels)?;
         map.serialize_entry("critical_path", &JsonPath { usual_ms, objects: path.into_iter().map(id).collect() })?;
         map.serialize_entry("slots", &options.slots)?;
-        map.serialize_entry("lower_bound_ms", &plan.lower_bound_ms(options.slots))?;
+        map.serialize_entry("lower_bound_ms", &plan.lower_bound_beside_ms(usual_ms, options.slots))?;
         map.serialize_entry("not_needed", &plan.not_needed)?;
         map.serialize_entry("warnings", &plan.warnings)?;
         let edges = || plan.graph.edges().map(|(parent, child)| [id(parent as usize), id(child as usize)]);
@@ -252,8 +252,8 @@ impl Serialize for JsonReport<'_> {
                 stage: object.stage,
                 criticality: object.criticality,
                 level,
-                parents: &object.parents,
-                satisfied: &object.satisfied,
+                parents: plan.parents(object),
+                satisfied: plan.satisfied(object),
                 described: object.entry.is_some(),
             })
         };

@@ -586,7 +586,8 @@ fn parse_piece(text: &str, start: usize, limit: usize) -> Piece {
     let mut reader = Reader {
         text,
         piece: Piece {
-            entries: Vec::with_capacity((text.len().min(limit) - start.min(text.len())) / 128),
+            // Generous, for pieces to come: what is not touched takes no memory.
+            entries: Vec::with_capacity((text.len() - start.min(text.len())) / 64),
             parents: Vec::new(),
             problems: Found::default(),
             elements: 0,

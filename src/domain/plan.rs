@@ -61,6 +61,7 @@ impl FromStr for Missing {
 pub struct Plan {
     /// Every object after its parents: by level, then by id.
     pub objects: Vec<Planned>,
+    ids: Vec<ObjectId>,
     /// The graph of `objects`, its nodes numbered as they are.
     pub graph: Graph,
     /// The objects that were asked for, as places in `objects`.
@@ -71,8 +72,8 @@ pub struct Plan {
     pub not_needed: usize,
 }
 
-/// An object that will be run.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// An object that will be run. Its parents are asked of the [`Plan`].
+#[derive(Clone, Debug)]
 pub struct Planned {
     /// Its id.
     pub id: ObjectId,
@@ -80,12 +81,10 @@ pub struct Planned {
     pub stage: Stage,
     /// How urgent it is.
     pub criticality: Criticality,
-    /// The parents that the run loads before it.
-    pub parents: Vec<ObjectId>,
-    /// The parents that count as loaded: inactive ones, external ones.
-    pub satisfied: Vec<ObjectId>,
     /// Its place in the catalogue's entries; none where no entry describes it.
     pub entry: Option<u32>,
+    /// In the plan's `ids`: where those of its parents that are run begin, where the satisfied ones begin, where they end.
+    parents: [u32; 3],
 }
 
 const UNSEEN: u32 = u32::MAX;
@@ -130,6 +129,18 @@ impl Plan {
         Ok(closure.plan(&wanted, targets.is_empty()))
     }
 
+    /// The parents that the run loads before this object, in the order of the file.
+    pub fn parents(&self, object: &Planned) -> &[ObjectId] {
+        let [first, satisfied, _] = object.parents;
+        &self.ids[first as usize..satisfied as usize]
+    }
+
+    /// The parents of this object that count as loaded: inactive ones, external ones.
+    pub fn satisfied(&self, object: &Planned) -> &[ObjectId] {
+        let [_, satisfied, end] = object.parents;
+        &self.ids[satisfied as usize..end as usize]
+    }
+
     /// How many objects each stage has, in the order of [`Stage::ALL`].
     pub fn stage_counts(&self) -> [usize; 3] {
         let mut counts = [0; 3];
@@ -146,9 +157,14 @@ impl Plan {
 
     /// No run with this many slots a stage can be faster, by usual times, in milliseconds.
     pub fn lower_bound_ms(&self, slots: u64) -> u64 {
+        self.lower_bound_beside_ms(self.critical_path().0, slots)
+    }
+
+    /// [`Plan::lower_bound_ms`] where the critical path's length is known already.
+    pub fn lower_bound_beside_ms(&self, critical_path_ms: u64, slots: u64) -> u64 {
         let rounds = |stage: Stage, count: usize| (count as u64).div_ceil(slots.max(1)) * stage.usual_ms();
         let stages = Stage::ALL.into_iter().zip(self.stage_counts());
-        stages.map(|(stage, count)| rounds(stage, count)).fold(self.critical_path().0, u64::max)
+        stages.map(|(stage, count)| rounds(stage, count)).fold(critical_path_ms, u64::max)
     }
 }
 
@@ -278,31 +294,28 @@ impl<'a> Closure<'a> {
             place[node as usize] = i as u32;
         }
 
-        let mut objects = Vec::with_capacity(order.len());
         let mut edges: Vec<(u32, u32)> = Vec::with_capacity(order.len());
-        for (i, &(_, id, node)) in order.iter().enumerate() {
-            let Some(entry) = entries.get(node as usize) else {
-                // Ids without a stage were problems.
-                let stage = Stage::of_id(id).unwrap_or(Stage::Ingest);
-                let criticality = Criticality::default();
-                objects.push(Planned { id, stage, criticality, parents: vec![], satisfied: vec![], entry: None });
-                continue;
-            };
-            let (mut parents, mut satisfied) = (Vec::with_capacity(catalog.parents(entry).len()), Vec::new());
+        for (i, &(_, _, node)) in (0_u32..).zip(&order) {
+            let Some(entry) = entries.get(node as usize) else { continue };
             let first = edges.len();
             for (id, link) in catalog.links(entry) {
-                match self.parent(node, id, link) {
-                    Parent::Node(parent) => {
-                        parents.push(id);
-                        edges.push((place[parent as usize], i as u32));
-                    }
-                    Parent::Satisfied => satisfied.push(id),
+                if let Parent::Node(parent) = self.parent(node, id, link) {
+                    edges.push((place[parent as usize], i));
                 }
             }
             edges[first..].sort_unstable();
-            let (stage, criticality) = (entry.stage, entry.criticality);
-            objects.push(Planned { id, stage, criticality, parents, satisfied, entry: Some(node) });
         }
+        // The two take about as long as each other.
+        let (graph, (objects, ids)) = std::thread::scope(|scope| {
+            let graph = scope.spawn(|| Graph::new(order.len(), edges));
+            let objects = self.objects(&order);
+            (graph.join(), objects)
+        });
+        let graph = match graph {
+            Ok(Ok(graph)) => graph,
+            Ok(Err(cycle)) => unreachable!("each parent has a lower level than its child, yet {cycle}"),
+            Err(panic) => std::panic::resume_unwind(panic),
+        };
 
         let active = entries.iter().filter(|entry| entry.active).count();
         let not_needed = active - objects.iter().filter(|object| object.entry.is_some()).count();
@@ -312,11 +325,37 @@ impl<'a> Closure<'a> {
             warnings.push(self.not_needed_warning(not_needed));
         }
         let targets = wanted.iter().map(|&node| place[node as usize]).collect();
-        let graph = match Graph::new(objects.len(), edges) {
-            Ok(graph) => graph,
-            Err(cycle) => unreachable!("each parent has a lower level than its child, yet {cycle}"),
-        };
-        Plan { objects, graph, targets, warnings, not_needed }
+        Plan { objects, ids, graph, targets, warnings, not_needed }
+    }
+
+    /// The objects in this order, and the list that their parents are ranges of.
+    fn objects(&self, order: &[(u32, ObjectId, u32)]) -> (Vec<Planned>, Vec<ObjectId>) {
+        let entries = self.catalog.entries();
+        let mut objects = Vec::with_capacity(order.len());
+        let mut ids: Vec<ObjectId> = Vec::with_capacity(order.len());
+        for &(_, id, node) in order {
+            let first = ids.len() as u32;
+            let Some(entry) = entries.get(node as usize) else {
+                // An id without a stage was a problem.
+                let stage = Stage::of_id(id).unwrap_or(Stage::Ingest);
+                let criticality = Criticality::default();
+                objects.push(Planned { id, stage, criticality, parents: [first; 3], entry: None });
+                continue;
+            };
+            let runs = |link: Option<usize>| match link {
+                Some(i) => entries[i].active,
+                None => self.missing == Missing::Implicit,
+            };
+            ids.extend(self.catalog.links(entry).filter(|&(_, link)| runs(link)).map(|(id, _)| id));
+            let middle = ids.len() as u32;
+            if (middle - first) as usize != self.catalog.parents(entry).len() {
+                ids.extend(self.catalog.links(entry).filter(|&(_, link)| !runs(link)).map(|(id, _)| id));
+            }
+            let (stage, criticality) = (entry.stage, entry.criticality);
+            let parents = [first, middle, ids.len() as u32];
+            objects.push(Planned { id, stage, criticality, parents, entry: Some(node) });
+        }
+        (objects, ids)
     }
 
     fn missing_warning(&mut self) -> Option<Warning> {
