@@ -1,1 +1,108 @@
-fn main() {}
+//! Parse, log, one match, one place that prints an error and picks the exit code.
+
+use std::io::{self, BufWriter, IsTerminal, Write};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::{CommandFactory, Parser};
+use tokio::sync::watch;
+
+use korch::cli::{Cli, Command, HandlerArgs, PlanArgs, PlanOutput};
+use korch::exit::Exit;
+use korch::handler::Handler;
+use korch::handler::exec::Exec;
+use korch::handler::simulate::Simulate;
+use korch::planning::Planning;
+use korch::roles::up::{self, Signals};
+use korch::{client, plan_report, telemetry};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli) {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            // A reader that has seen enough (`| head`) is no error.
+            if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe) {
+                return Exit::Done.into();
+            }
+            eprintln!("error: {error:#}");
+            Exit::Internal.into()
+        }
+    }
+}
+
+fn run(cli: Cli) -> anyhow::Result<Exit> {
+    match cli.command {
+        Command::Up(args) => {
+            // Bars and lines would run into each other: with bars, only what goes wrong is logged.
+            let quiet = args.once && io::stderr().is_terminal();
+            telemetry::install_logs(cli.log.as_deref().unwrap_or(if quiet { "warn" } else { "info" }));
+            let metrics = telemetry::install_metrics()?;
+            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+            let exit = runtime.block_on(async {
+                let handler = handler(&args.handler);
+                up::run(args, handler, Some(metrics), signals()?).await
+            });
+            // Work that a second Ctrl-C left behind ends with its future; nothing is waited for.
+            runtime.shutdown_background();
+            exit
+        }
+        Command::Plan(args) => plan(&args),
+        Command::Health(args) => {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(client::health(&args.server))
+        }
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "korch", &mut io::stdout());
+            Ok(Exit::Done)
+        }
+    }
+}
+
+fn plan(args: &PlanArgs) -> anyhow::Result<Exit> {
+    let planning = Planning { file: args.catalogue.file.clone(), missing: args.catalogue.missing };
+    let (catalog, plan) = match planning.read(&args.targets) {
+        Ok(read) => read,
+        Err(problems) => {
+            eprintln!("{problems}");
+            return Ok(Exit::BadCatalogue);
+        }
+    };
+    let options = plan_report::Options { slots: u64::from(args.slots), full: args.full };
+    let mut out = BufWriter::new(io::stdout().lock());
+    match args.output {
+        PlanOutput::Human => plan_report::text(&mut out, &catalog, &plan, options)?,
+        PlanOutput::Json => plan_report::json(&mut out, &catalog, &plan, options)?,
+        PlanOutput::Dot => plan_report::dot(&mut out, &catalog, &plan)?,
+        PlanOutput::Mermaid => plan_report::mermaid(&mut out, &catalog, &plan)?,
+    }
+    out.flush()?;
+    // A million entries take longer to give back one by one than to leave to the end of the process.
+    std::mem::forget((catalog, plan));
+    Ok(Exit::Done)
+}
+
+fn handler(args: &HandlerArgs) -> Arc<dyn Handler> {
+    match &args.exec {
+        Some(command) => Arc::new(Exec::new(command.clone(), args.timeout)),
+        None => Arc::new(Simulate::new(args.delay, args.fail_ids.0.iter().copied())),
+    }
+}
+
+/// Counts SIGINT and SIGTERM.
+fn signals() -> anyhow::Result<Signals> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (sender, count) = watch::channel(0);
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            sender.send_modify(|count| *count += 1);
+        }
+    });
+    Ok(Signals { count })
+}

@@ -282,11 +282,7 @@ fn levels_of(n: usize, edges: &[u64]) -> Result<Vec<u32>, Cycle> {
     }
     let parents_of = |node: u32| {
         let from = edges.partition_point(|&edge| unpack(edge).1 < node);
-        edges[from..]
-            .iter()
-            .map(|&edge| unpack(edge))
-            .take_while(move |&(_, child)| child == node)
-            .map(|edge| edge.0)
+        edges[from..].iter().map(|&edge| unpack(edge)).take_while(move |&(_, child)| child == node).map(|edge| edge.0)
     };
     Err(find_cycles(n, parents_of).swap_remove(0))
 }

@@ -2,12 +2,14 @@
 
 pub mod attempt;
 pub mod board;
+pub mod catalog;
 pub mod event;
 pub mod graph;
 pub mod history;
 pub mod leader;
 pub mod member;
 pub mod object;
+pub mod plan;
 pub mod run;
 pub mod scheduler;
 pub mod worker;

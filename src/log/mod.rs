@@ -139,3 +139,17 @@ pub trait Reader: Send {
     /// The offset of the next record to be read, for every partition.
     fn position(&self) -> &[u64];
 }
+
+/// What a reader does about an error: what is gone from the log is said, and reading goes on at its start.
+///
+/// # Errors
+/// Every other error.
+pub fn truncated(error: LogError) -> Result<Vec<Arc<Record>>, LogError> {
+    match error {
+        LogError::Truncated { partition, wanted, start } => {
+            tracing::warn!(partition, wanted, start, "records are gone from the log: reading goes on at its start");
+            Ok(Vec::new())
+        }
+        other => Err(other),
+    }
+}

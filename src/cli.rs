@@ -1,0 +1,212 @@
+//! The command line: every flag, its default, its variable.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::domain::object::ObjectId;
+use crate::domain::plan::Missing;
+
+/// Orchestrates the loading of a data lake: runs every object once its parents are loaded.
+#[derive(Debug, Parser)]
+#[command(name = "korch", version, propagate_version = true, max_term_width = 110)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// What to log: error, warn, info, debug, or tracing's own grammar.
+    #[arg(long, global = true, env = "KORCH_LOG", value_name = "FILTER")]
+    pub log: Option<String>,
+}
+
+/// What korch can do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run everything in one process, on an embedded log: no Kafka, nothing to install.
+    Up(UpArgs),
+    /// Show what would run, in which order, how wide, how long. Changes nothing.
+    Plan(PlanArgs),
+    /// Ask a korch API whether it is well; exit code 0 if so.
+    Health(HealthArgs),
+    /// Print a completion script for a shell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Where the catalogue is.
+#[derive(Clone, Debug, Args)]
+pub struct CatalogueArgs {
+    /// The catalogue.
+    #[arg(long, short, env = "KORCH_FILE", value_name = "FILE", default_value_os_t = default_file())]
+    pub file: PathBuf,
+    /// Parents that no entry describes: run them known by their id alone, count them as loaded elsewhere, or refuse.
+    #[arg(long, env = "KORCH_MISSING", value_name = "implicit|external|error", default_value = "implicit")]
+    pub missing: Missing,
+}
+
+/// The old system's variable serves where korch's own is not set.
+fn default_file() -> PathBuf {
+    std::env::var_os("OBJETS_PATH").filter(|path| !path.is_empty()).unwrap_or_else(|| "Objets.json".into()).into()
+}
+
+/// Flags of `up`.
+#[derive(Debug, Args)]
+pub struct UpArgs {
+    /// The catalogue.
+    #[command(flatten)]
+    pub catalogue: CatalogueArgs,
+    /// End with the run, its summary and its exit code.
+    #[arg(long, env = "KORCH_ONCE")]
+    pub once: bool,
+    /// Start no run by itself: wait for one to be asked for.
+    #[arg(long, env = "KORCH_IDLE")]
+    pub idle: bool,
+    /// Where the log is kept.
+    #[arg(long, env = "KORCH_DATA_DIR", value_name = "DIR", default_value = ".korch")]
+    pub data_dir: PathBuf,
+    /// Keep the log in memory: nothing is left when korch ends.
+    #[arg(long, env = "KORCH_MEMORY", conflicts_with = "data_dir")]
+    pub memory: bool,
+    /// How many objects of a stage run at once.
+    #[arg(long, env = "KORCH_SLOTS", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub slots: u32,
+    /// How often a failed object that is worth another try is tried again.
+    #[arg(long, env = "KORCH_RETRIES", default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=1000))]
+    pub retries: u32,
+    /// What the work is.
+    #[command(flatten)]
+    pub handler: HandlerArgs,
+    /// Where the API listens. `off`: nowhere.
+    #[arg(long, env = "KORCH_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:8000")]
+    pub listen: Listen,
+    /// Where the page listens. `off`: nowhere.
+    #[arg(long, env = "KORCH_UI_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:4200")]
+    pub ui_listen: Listen,
+    /// How the summary of --once is written.
+    #[arg(long, short, env = "KORCH_OUTPUT", value_enum, default_value_t = Output::Human)]
+    pub output: Output,
+}
+
+/// What a worker does with an object.
+#[derive(Clone, Debug, Args)]
+pub struct HandlerArgs {
+    /// Run this command for each object: its entry on stdin, KORCH_OBJECT_ID, KORCH_STAGE, KORCH_RUN_ID and
+    /// KORCH_ATTEMPT in its environment. Exit code 0 is loaded, 75 a failure worth another try, any other a failure.
+    #[arg(long, env = "KORCH_EXEC", value_name = "COMMAND")]
+    pub exec: Option<String>,
+    /// End a command that takes longer than this.
+    #[arg(long, env = "KORCH_TIMEOUT", value_name = "DURATION", value_parser = duration, requires = "exec")]
+    pub timeout: Option<Duration>,
+    /// Simulated work takes this long, instead of 0.5, 0.6 and 0.8 s by stage.
+    #[arg(long, env = "KORCH_DELAY", value_name = "DURATION", value_parser = duration, conflicts_with = "exec")]
+    pub delay: Option<Duration>,
+    /// The objects that fail in simulation, separated by commas; '' for none.
+    #[arg(long, env = "KORCH_FAIL_IDS", value_name = "IDS", default_value = "2005", value_parser = ids)]
+    pub fail_ids: Ids,
+}
+
+/// Ids given on the command line.
+#[derive(Clone, Debug)]
+pub struct Ids(pub Vec<ObjectId>);
+
+/// Flags of `plan`.
+#[derive(Debug, Args)]
+pub struct PlanArgs {
+    /// The final objects to plan for; none: all of them.
+    #[arg(value_name = "TARGET")]
+    pub targets: Vec<String>,
+    /// The catalogue.
+    #[command(flatten)]
+    pub catalogue: CatalogueArgs,
+    /// How many objects of a stage run at once.
+    #[arg(long, env = "KORCH_SLOTS", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub slots: u32,
+    /// How the plan is written.
+    #[arg(long, short, env = "KORCH_OUTPUT", value_enum, default_value_t = PlanOutput::Human)]
+    pub output: PlanOutput,
+    /// List every object of the order.
+    #[arg(long)]
+    pub full: bool,
+}
+
+/// Flags of `health`.
+#[derive(Debug, Args)]
+pub struct HealthArgs {
+    /// The korch API to ask.
+    #[arg(long, env = "KORCH_SERVER", value_name = "URL", default_value = "http://127.0.0.1:8000")]
+    pub server: String,
+}
+
+/// How an answer is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people.
+    Human,
+    /// For programs.
+    Json,
+}
+
+/// How a plan is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum PlanOutput {
+    /// For people.
+    #[value(alias = "text")]
+    Human,
+    /// For programs.
+    Json,
+    /// For Graphviz.
+    Dot,
+    /// For Markdown pages.
+    Mermaid,
+}
+
+/// An address to listen on, or `off`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Listen {
+    /// This address; port 0 takes a free one.
+    At(SocketAddr),
+    /// Nowhere.
+    Off,
+}
+
+impl std::str::FromStr for Listen {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Listen, String> {
+        if text == "off" {
+            return Ok(Listen::Off);
+        }
+        let text = text.replacen("localhost:", "127.0.0.1:", 1);
+        text.parse().map(Listen::At).map_err(|_| "an address looks like 127.0.0.1:8000, or is off".into())
+    }
+}
+
+/// Reads `500ms`, `10s`, `15m`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let hint = || format!("{text:?} is no duration: write 500ms, 10s or 15m");
+    let span: jiff::SignedDuration = text.parse().map_err(|_| hint())?;
+    Duration::try_from(span).map_err(|_| hint())
+}
+
+fn ids(text: &str) -> Result<Ids, String> {
+    text.split([',', ';', ' '])
+        .filter(|id| !id.is_empty())
+        .map(|id| id.parse().map(ObjectId).map_err(|_| format!("{id:?} is no id: write 2005 or 2005,2007")))
+        .collect::<Result<_, _>>()
+        .map(Ids)
+}
+
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        super::Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,75 @@
+//! From the catalogue's file to a run's plan. The file is read anew for each run.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde_json::value::RawValue;
+
+use crate::catalog_file;
+use crate::domain::catalog::{Catalog, Problem, Problems};
+use crate::domain::event::{Entry, PlannedObject, compact_json};
+use crate::domain::object::ObjectId;
+use crate::domain::plan::{Missing, Plan};
+
+/// Where the catalogue is, and what to do about parents that it does not describe.
+#[derive(Clone, Debug)]
+pub struct Planning {
+    /// The catalogue's file.
+    pub file: PathBuf,
+    /// What to do about parents that no entry describes.
+    pub missing: Missing,
+}
+
+impl Planning {
+    /// The catalogue and the plan for these targets; none: all final objects.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the file or the targets.
+    pub fn read(&self, targets: &[String]) -> Result<(Catalog, Plan), Problems> {
+        let file = self.file.display().to_string();
+        let targets = targets
+            .iter()
+            .map(|target| {
+                // A final object runs with what it needs, so `+3005` says what `3005` does.
+                let id = target.trim().trim_start_matches('+').parse().map_err(|_| {
+                    Problem::new(format!("target {target:?} is no id"), "name final objects by id: 3005 or +3005")
+                })?;
+                Ok(ObjectId(id))
+            })
+            .collect::<Result<Vec<ObjectId>, Problem>>()
+            .map_err(|problem| Problems::new(&file, vec![problem]))?;
+        let catalog = Catalog::parse(&file, catalog_file::read(&self.file)?)?;
+        let plan = Plan::make(&catalog, self.missing, &targets)?;
+        Ok((catalog, plan))
+    }
+
+    /// The objects to run for these targets, as a plan's events carry them.
+    ///
+    /// # Errors
+    /// As [`Planning::read`].
+    pub fn objects(&self, targets: &[String]) -> Result<Vec<PlannedObject>, Problems> {
+        let (catalog, plan) = self.read(targets)?;
+        Ok(plan
+            .objects
+            .iter()
+            .map(|planned| PlannedObject {
+                id: planned.id,
+                stage: planned.stage,
+                criticality: planned.criticality,
+                parents: plan.parents(planned).to_vec(),
+                satisfied: plan.satisfied(planned).to_vec(),
+                entry: planned.entry.and_then(|entry| one_line(catalog.raw(&catalog.entries()[entry as usize]))),
+            })
+            .collect())
+    }
+}
+
+/// An entry as it goes on the wire. It was read as JSON, so it is JSON.
+fn one_line(raw: &str) -> Entry {
+    RawValue::from_string(compact_json(raw)).ok().map(Arc::from)
+}
+
+/// Problems as the wire and the API carry them.
+pub fn problems_json(problems: &Problems) -> Option<Arc<RawValue>> {
+    serde_json::value::to_raw_value(&problems.problems).ok().map(Arc::from)
+}

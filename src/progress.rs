@@ -1,0 +1,109 @@
+//! A run as it goes: a bar a stage on a terminal, a line now and then elsewhere.
+
+use std::io::IsTerminal;
+use std::time::{Duration, Instant};
+
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::domain::attempt::Phase;
+use crate::domain::board::Board;
+use crate::domain::event::RunId;
+use crate::domain::object::Stage;
+use crate::view::View;
+
+/// How often the bars move, and how often a line is written where there are none.
+const REDRAW: Duration = Duration::from_millis(80);
+const LINE_EVERY: Duration = Duration::from_secs(5);
+
+/// Where a stage stands.
+#[derive(Clone, Copy, Default)]
+struct Standing {
+    objects: u64,
+    through: u64,
+    running: u64,
+    failed: u64,
+    skipped: u64,
+}
+
+impl Standing {
+    fn of(board: &Board, stage: Stage) -> Standing {
+        let count = |phase| board.count(stage, phase);
+        Standing {
+            objects: Phase::ALL.into_iter().map(count).sum(),
+            through: Phase::ALL.into_iter().filter(|phase| phase.is_final()).map(count).sum(),
+            running: count(Phase::Running),
+            failed: count(Phase::Failed),
+            skipped: count(Phase::Skipped),
+        }
+    }
+
+    fn text(&self) -> String {
+        let mut text = format!("{} running", self.running);
+        for (count, word) in [(self.failed, "failed"), (self.skipped, "skipped")] {
+            if count > 0 {
+                text += &format!(", {count} {word}");
+            }
+        }
+        text
+    }
+}
+
+/// Shows a run on stderr until it is over. Returns when it is.
+pub async fn show(view: &View, run: RunId) {
+    if std::io::stderr().is_terminal() { bars(view, run).await } else { lines(view, run).await }
+}
+
+fn standings(view: &View, run: RunId) -> (Option<[Standing; 3]>, bool) {
+    view.read(|known| match known.history.run(run) {
+        Some(run) => (run.board().map(|board| Stage::ALL.map(|stage| Standing::of(board, stage))), run.finished.is_some()),
+        None => (None, true),
+    })
+}
+
+async fn bars(view: &View, run: RunId) {
+    let bars = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
+    let style = ProgressStyle::with_template("{prefix:>12} {bar:30.cyan/dim} {pos:>6}/{len} {msg}")
+        .unwrap_or_else(|_| ProgressStyle::default_bar());
+    let bars = Stage::ALL.map(|stage| {
+        bars.add(ProgressBar::new(0).with_style(style.clone()).with_prefix(stage.name()))
+    });
+    loop {
+        let (standings, over) = standings(view, run);
+        for (bar, standing) in bars.iter().zip(standings.unwrap_or_default()) {
+            bar.set_length(standing.objects);
+            bar.set_position(standing.through);
+            bar.set_message(standing.text());
+        }
+        if over {
+            bars.iter().for_each(ProgressBar::abandon);
+            return;
+        }
+        pause(view, REDRAW, run).await;
+    }
+}
+
+async fn lines(view: &View, run: RunId) {
+    let mut last = Instant::now();
+    loop {
+        let (standings, over) = standings(view, run);
+        if over {
+            return;
+        }
+        if last.elapsed() >= LINE_EVERY
+            && let Some(standings) = standings
+        {
+            last = Instant::now();
+            let stages = Stage::ALL.into_iter().zip(standings);
+            let text: Vec<String> = stages
+                .map(|(stage, standing)| format!("{stage} {}/{} ({})", standing.through, standing.objects, standing.text()))
+                .collect();
+            eprintln!("{}", text.join("; "));
+        }
+        pause(view, LINE_EVERY, run).await;
+    }
+}
+
+/// Waits for the run's end, at most `limit`.
+async fn pause(view: &View, limit: Duration, run: RunId) {
+    view.wait_for(limit, |known| known.history.run(run).is_none_or(|run| run.finished.is_some()).then_some(())).await;
+}

@@ -1,0 +1,233 @@
+//! Everything in one process: orchestrator, a worker for each stage, API and page, on an embedded log.
+
+use std::io::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use uuid::Uuid;
+
+use super::orchestrate::Orchestrator;
+use super::worker::WorkerRole;
+use crate::api::{self, Api};
+use crate::cli::{Listen, Output, UpArgs};
+use crate::domain::event::RunId;
+use crate::domain::object::Stage;
+use crate::domain::scheduler::Settings;
+use crate::domain::worker::Identity;
+use crate::exit::Exit;
+use crate::handler::Handler;
+use crate::log::Log;
+use crate::log::local::LocalLog;
+use crate::planning::{self, Planning};
+use crate::progress;
+use crate::summary::{self, Summary};
+use crate::telemetry;
+use crate::view::View;
+
+/// Within one process a lease only has to outlast a pause of the machine.
+const LEASE: Duration = Duration::from_secs(10);
+
+/// The signals that end a process, as the process sees them.
+pub struct Signals {
+    /// How many came so far.
+    pub count: watch::Receiver<u32>,
+}
+
+/// Runs until the run is over (`--once`) or somebody stops it.
+///
+/// # Errors
+/// When the log cannot be opened or fails, or an address is taken.
+pub async fn run(
+    args: UpArgs,
+    handler: Arc<dyn Handler>,
+    metrics: Option<PrometheusHandle>,
+    mut signals: Signals,
+) -> anyhow::Result<Exit> {
+    let planning = Planning { file: args.catalogue.file.clone(), missing: args.catalogue.missing };
+    if !args.idle {
+        // Refused here, nothing is published. Warnings are said once, here too.
+        let checked = planning.clone();
+        match tokio::task::spawn_blocking(move || checked.read(&[])).await? {
+            Ok((catalog, plan)) => {
+                for warning in catalog.warnings().iter().chain(&plan.warnings) {
+                    tracing::warn!("{warning}");
+                }
+            }
+            Err(problems) => {
+                eprintln!("{problems}");
+                return Ok(Exit::BadCatalogue);
+            }
+        }
+    }
+    let listeners = listen(&args).await?;
+    let events: Arc<dyn Log> = Arc::new(if args.memory { LocalLog::memory()? } else { LocalLog::open(&args.data_dir)? });
+    // Whoever holds the directory is alone: members of earlier processes are gone, so nothing of them is kept.
+    let members: Arc<dyn Log> = Arc::new(LocalLog::memory()?);
+    let view = Arc::new(View::new());
+
+    let (hold, held) = watch::channel(false);
+    let (leave, leaving) = watch::channel(false);
+    let (stop, stopping) = watch::channel(false);
+    let mut tasks: JoinSet<anyhow::Result<()>> = JoinSet::new();
+    let mut workers: JoinSet<anyhow::Result<()>> = JoinSet::new();
+
+    for (listener, page) in listeners {
+        let preview = planning.clone();
+        let api = Api {
+            view: view.clone(),
+            log: events.clone(),
+            preview: Some(Arc::new(move |targets: &[String]| preview.objects(targets).map_err(planning::refused))),
+            page,
+            metrics: metrics.clone(),
+            shutdown: stopping.clone(),
+        };
+        let stopping = stopping.clone();
+        tasks.spawn(async move { Ok(api::serve(listener, api::router(api), stopping).await?) });
+    }
+    for stage in Stage::ALL {
+        let identity = Identity {
+            name: format!("up-{stage}"),
+            instance: Uuid::now_v7(),
+            stages: vec![stage],
+            slots: args.slots,
+            lease: LEASE,
+        };
+        let worker = WorkerRole {
+            identity,
+            handler: handler.clone(),
+            events: events.clone(),
+            members: members.clone(),
+            drain_timeout: None,
+            shutdown: leaving.clone(),
+        };
+        workers.spawn(worker.run());
+    }
+    let orchestrator = Orchestrator {
+        view: view.clone(),
+        events: events.clone(),
+        members,
+        planning,
+        retries: args.retries,
+        lease: LEASE,
+        settings: Settings { foreign: Default::default(), offer_timeout: Duration::from_secs(300) },
+        start_a_run: !args.idle,
+        hold: held,
+        shutdown: stopping,
+    };
+    tasks.spawn(orchestrator.run());
+
+    let exit = tokio::select! {
+        exit = attend(&args, &view) => exit?,
+        failed = tasks.join_next() => return Err(ended(failed)),
+        failed = workers.join_next() => return Err(ended(failed)),
+        _ = signals.count.changed() => {
+            let _ = hold.send(true);
+            let running = view.read(|known| known.history.active().and_then(|run| run.board()).map_or(0, |board| {
+                board.total(crate::domain::attempt::Phase::Running)
+            }));
+            eprintln!("interrupted: no new object starts, {running} may finish; once more stops at once");
+            Exit::Interrupted
+        }
+    };
+    // Workers finish what they hold, the orchestrator ends after them, the log after all.
+    let _ = leave.send(true);
+    let finish = async {
+        while let Some(ended) = workers.join_next().await {
+            ended.context("a worker")??;
+        }
+        let _ = stop.send(true);
+        while let Some(ended) = tasks.join_next().await {
+            ended.context("the orchestrator")??;
+        }
+        anyhow::Ok(())
+    };
+    let interrupted = async {
+        // The first signal was seen; a second one ends the wait.
+        let _ = signals.count.wait_for(|count| *count >= 2 || (exit != Exit::Interrupted && *count >= 1)).await;
+    };
+    tokio::select! {
+        finished = finish => finished?,
+        () = interrupted => return Ok(Exit::Interrupted),
+    }
+    Ok(exit)
+}
+
+/// Shows the runs as they go. Ends with the first one where `--once` says so, else never.
+async fn attend(args: &UpArgs, view: &View) -> anyhow::Result<Exit> {
+    let mut last: Option<RunId> = None;
+    loop {
+        let next = view
+            .wait_for(Duration::from_secs(3600), |known| {
+                known.leading?;
+                known.history.active().map(|run| run.id).filter(|run| Some(*run) != last)
+            })
+            .await;
+        let Some(run) = next else { continue };
+        last = Some(run);
+        if args.once {
+            progress::show(view, run).await;
+        } else {
+            let over = |known: &crate::view::Known| known.history.run(run).is_none_or(|run| run.finished.is_some()).then_some(());
+            while view.wait_for(Duration::from_secs(3600), over).await.is_none() {}
+        }
+        let summary = view.read(|known| Summary::of(known.history.run(run)?, args.slots));
+        let Some(summary) = summary else { continue };
+        metrics::gauge!(telemetry::RUN_LOWER_BOUND).set(summary.lower_bound_seconds);
+        write_summary(args, &summary)?;
+        if args.once {
+            return Ok(summary.exit());
+        }
+    }
+}
+
+fn write_summary(args: &UpArgs, summary: &summary::Summary) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    match args.output {
+        Output::Human => summary.write(&mut out)?,
+        Output::Json => {
+            serde_json::to_writer(&mut out, summary)?;
+            writeln!(out)?;
+        }
+    }
+    Ok(out.flush()?)
+}
+
+/// The listeners, each with whether it serves the page, and the addresses said on stderr.
+async fn listen(args: &UpArgs) -> anyhow::Result<Vec<(TcpListener, bool)>> {
+    let mut listeners = Vec::new();
+    for (listen, page, flag, what) in
+        [(args.listen, false, "--listen", "API"), (args.ui_listen, true, "--ui-listen", "page")]
+    {
+        let Listen::At(address) = listen else { continue };
+        match TcpListener::bind(address).await {
+            Ok(listener) => {
+                eprintln!("{what:>4}  http://{}", listener.local_addr()?);
+                listeners.push((listener, page));
+            }
+            Err(error) if args.once => {
+                // The run is what was asked for; it can be done without being watched.
+                tracing::warn!("no {what} on {address}: {error}");
+            }
+            Err(error) => {
+                return Err(error).with_context(|| {
+                    format!("cannot listen on {address}: end what listens there, or give {flag} another address, or off")
+                });
+            }
+        }
+    }
+    Ok(listeners)
+}
+
+/// The error of a part that ended though it should not have.
+fn ended(part: Option<Result<anyhow::Result<()>, tokio::task::JoinError>>) -> anyhow::Error {
+    match part {
+        Some(Ok(Err(error))) => error,
+        Some(Err(error)) => anyhow::Error::new(error).context("a part of korch broke"),
+        Some(Ok(Ok(()))) | None => anyhow::anyhow!("a part of korch ended early"),
+    }
+}
