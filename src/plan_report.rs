@@ -32,12 +32,22 @@ impl Default for Options {
 pub fn text(out: &mut dyn Write, catalog: &Catalog, plan: &Plan, options: Options) -> io::Result<()> {
     let counts = plan.stage_counts();
     let (path_ms, path) = plan.critical_path();
-    writeln!(out, "Catalogue      {} ({})", catalog.file(), number(catalog.entries().len(), "entry", "entries"))?;
+    writeln!(
+        out,
+        "Catalogue      {} ({})",
+        catalog.file(),
+        number(catalog.entries().len(), "entry", "entries")
+    )?;
     let by_stage: Vec<String> =
         Stage::ALL.into_iter().zip(counts).map(|(stage, count)| format!("{stage} {count}")).collect();
     let objects = number(plan.objects.len(), "object", "objects");
     writeln!(out, "Would run      {objects}: {}", by_stage.join(", "))?;
-    writeln!(out, "Dependencies   {} over {}", plan.graph.edge_count(), number(plan.graph.depth(), "level", "levels"))?;
+    writeln!(
+        out,
+        "Dependencies   {} over {}",
+        plan.graph.edge_count(),
+        number(plan.graph.depth(), "level", "levels")
+    )?;
     let along: Vec<String> = path.iter().map(|&i| named(catalog, &plan.objects[i])).collect();
     let along = match along.len() {
         0..=SHOWN => along.join(" → "),
@@ -45,20 +55,34 @@ pub fn text(out: &mut dyn Write, catalog: &Catalog, plan: &Plan, options: Option
     };
     writeln!(out, "Critical path  {}: {along}", seconds(path_ms))?;
     let bound = plan.lower_bound_beside_ms(path_ms, options.slots);
-    writeln!(out, "At best        {} with {} a stage", seconds(bound), number(options.slots as usize, "slot", "slots"))?;
+    writeln!(
+        out,
+        "At best        {} with {} a stage",
+        seconds(bound),
+        number(options.slots as usize, "slot", "slots")
+    )?;
 
     let mut widths = vec![[0_usize; 3]; plan.graph.depth()];
     for (object, &level) in plan.objects.iter().zip(plan.graph.levels()) {
         widths[level as usize][object.stage.index()] += 1;
     }
-    writeln!(out, "\n{:>5}  {:>10}  {:>11}  {:>11}  {:>10}", "Level", "ingest", "standardize", "application", "together")?;
+    writeln!(
+        out,
+        "\n{:>5}  {:>10}  {:>11}  {:>11}  {:>10}",
+        "Level", "ingest", "standardize", "application", "together"
+    )?;
     let rows = if options.full { widths.len() } else { widths.len().min(SHOWN) };
     for (level, [ingest, standardize, application]) in widths[..rows].iter().enumerate() {
         let together = ingest + standardize + application;
         writeln!(out, "{level:>5}  {ingest:>10}  {standardize:>11}  {application:>11}  {together:>10}")?;
     }
     if rows < widths.len() {
-        writeln!(out, "{:>5}  and {} more (--full shows them)", "…", number(widths.len() - rows, "level", "levels"))?;
+        writeln!(
+            out,
+            "{:>5}  and {} more (--full shows them)",
+            "…",
+            number(widths.len() - rows, "level", "levels")
+        )?;
     }
 
     let shown = if options.full { plan.objects.len() } else { plan.objects.len().min(SHOWN) };
@@ -88,14 +112,18 @@ pub fn json(out: &mut dyn Write, catalog: &Catalog, plan: &Plan, options: Option
 
 /// For Graphviz.
 pub fn dot(out: &mut dyn Write, catalog: &Catalog, plan: &Plan) -> io::Result<()> {
-    writeln!(out, "digraph korch {{\n  rankdir=LR;\n  node [shape=box, style=\"rounded,filled\", fontname=\"sans-serif\"];")?;
+    writeln!(
+        out,
+        "digraph korch {{\n  rankdir=LR;\n  node [shape=box, style=\"rounded,filled\", fontname=\"sans-serif\"];"
+    )?;
     for object in &plan.objects {
         let colour = match object.stage {
             Stage::Ingest => "#dbeafe",
             Stage::Standardize => "#fef3c7",
             Stage::Application => "#dcfce7",
         };
-        let label = label(catalog, object).replace('\\', "\\\\").replace('"', "\\\"").replace(['\n', '\r'], " ");
+        let label =
+            label(catalog, object).replace('\\', "\\\\").replace('"', "\\\"").replace(['\n', '\r'], " ");
         writeln!(out, "  {} [label=\"{}\\n{label}\", fillcolor=\"{colour}\"];", object.id, object.id)?;
     }
     for (parent, child) in plan.graph.edges() {
@@ -238,7 +266,10 @@ impl Serialize for JsonReport<'_> {
         )?;
         map.serialize_entry("order", &Streamed(|| plan.objects.iter().map(|object| object.id)))?;
         map.serialize_entry("levels", &levels)?;
-        map.serialize_entry("critical_path", &JsonPath { usual_ms, objects: path.into_iter().map(id).collect() })?;
+        map.serialize_entry(
+            "critical_path",
+            &JsonPath { usual_ms, objects: path.into_iter().map(id).collect() },
+        )?;
         map.serialize_entry("slots", &options.slots)?;
         map.serialize_entry("lower_bound_ms", &plan.lower_bound_beside_ms(usual_ms, options.slots))?;
         map.serialize_entry("not_needed", &plan.not_needed)?;

@@ -87,9 +87,9 @@ pub struct Problem {
     /// The entry's id, as the file has it.
     pub id: Option<String>,
     /// The line, from 1.
-    pub line: Option<usize>,
+    pub line: Option<u32>,
     /// The column, in characters, from 1.
-    pub column: Option<usize>,
+    pub column: Option<u32>,
     /// What is wrong.
     pub message: String,
     /// What to do about it.
@@ -268,11 +268,10 @@ impl Catalog {
         if broken.is_none() {
             check_graph(&piece.entries, &piece.parents, &links, &mut problems);
             if !piece.entries.iter().any(|entry| entry.active && entry.stage == Stage::Application) {
-                problems.list.push(no_final_object(&piece.entries));
-                problems.count += 1;
+                problems.push(no_final_object(&piece.entries));
             }
         }
-        if problems.count > 0 {
+        if !problems.is_empty() {
             return Err(problems.report(file, &bytes));
         }
         let [zones, unknown_zones, criticalities, inactive] = piece.tallies;
@@ -355,7 +354,10 @@ impl Catalog {
     pub fn links(&self, entry: &Entry) -> impl ExactSizeIterator<Item = (ObjectId, Option<usize>)> + '_ {
         let range = entry.parents.range();
         let links = self.links[range.clone()].iter();
-        self.parents[range].iter().zip(links).map(|(&id, &link)| (id, (link != NO_ENTRY).then_some(link as usize)))
+        self.parents[range]
+            .iter()
+            .zip(links)
+            .map(|(&id, &link)| (id, (link != NO_ENTRY).then_some(link as usize)))
     }
 
     /// A problem of this entry, its line and column included.
@@ -367,8 +369,8 @@ impl Catalog {
     }
 
     /// A report of these problems, in the order of the file.
-    pub fn report(&self, problems: Vec<Problem>) -> Problems {
-        Found { count: problems.len(), list: problems }.report(&self.file, &self.bytes)
+    pub(super) fn report(&self, problems: Found) -> Problems {
+        problems.report(&self.file, &self.bytes)
     }
 
     fn text(&self, span: Span) -> &str {
@@ -379,13 +381,17 @@ impl Catalog {
 
 /// Problems while they are being found: kept up to a limit, counted beyond.
 #[derive(Default)]
-struct Found {
+pub(super) struct Found {
     list: Vec<Problem>,
     count: usize,
 }
 
 impl Found {
-    fn push(&mut self, problem: Problem) {
+    pub(super) fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    pub(super) fn push(&mut self, problem: Problem) {
         self.count += 1;
         if self.list.len() < MAX_PROBLEMS {
             self.list.push(problem);
@@ -409,7 +415,7 @@ impl Found {
             }
             at = offset;
             problem.line = Some(line);
-            problem.column = Some(1 + characters(&bytes[line_start.min(offset)..offset]));
+            problem.column = Some(1 + characters(&bytes[line_start.min(offset)..offset]) as u32);
         }
         Problems { file: file.to_owned(), count: self.count, problems: self.list }
     }
@@ -435,7 +441,11 @@ fn text_of(bytes: &[u8]) -> Result<(&str, usize), Problem> {
     if bytes.len() as u64 > MAX_FILE_BYTES {
         return Err(Problem::new("the file is larger than 1 GiB", "is it a catalogue at all?"));
     }
-    if bytes.starts_with(b"\xFF\xFE") || bytes.starts_with(b"\xFE\xFF") || bytes.starts_with(b"[\0") || bytes.starts_with(b"\0[") {
+    if bytes.starts_with(b"\xFF\xFE")
+        || bytes.starts_with(b"\xFE\xFF")
+        || bytes.starts_with(b"[\0")
+        || bytes.starts_with(b"\0[")
+    {
         return Err(Problem::new("not JSON: the file is UTF-16", "save it as UTF-8").at(0));
     }
     let text = std::str::from_utf8(bytes).map_err(|error| {
@@ -448,7 +458,8 @@ fn text_of(bytes: &[u8]) -> Result<(&str, usize), Problem> {
         Some(first) => Err(match serde_json::from_str::<IgnoredAny>(&text[start..]) {
             Err(error) => not_json(text, start, &error),
             Ok(_) if *first == b'{' => {
-                Problem::new("not an array but an object", format!("put it between [ and ]: {SHAPE}")).at(start)
+                Problem::new("not an array but an object", format!("put it between [ and ]: {SHAPE}"))
+                    .at(start)
             }
             Ok(_) => Problem::new(format!("not an array but {}", kind_of(*first)), SHAPE).at(start),
         }),
@@ -545,7 +556,8 @@ impl Piece {
 
 /// All elements from `start`, where the first one begins.
 fn parse_entries(text: &str, start: usize) -> Piece {
-    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(text.len() / PIECE_BYTES).max(1);
+    let threads =
+        std::thread::available_parallelism().map_or(1, usize::from).min(text.len() / PIECE_BYTES).max(1);
     // Twice as many pieces as threads would even out the load, but the files are even already.
     let seams: Vec<usize> =
         (1..threads).filter_map(|k| guess_seam(text, start + (text.len() - start) / threads * k)).collect();
@@ -621,7 +633,8 @@ fn parse_piece(text: &str, start: usize, limit: usize) -> Piece {
             }
             Some(_) => {
                 let problem =
-                    Problem::new("not JSON: expected `,` or `]` after an entry", "a comma is missing?").at(at);
+                    Problem::new("not JSON: expected `,` or `]` after an entry", "a comma is missing?")
+                        .at(at);
                 reader.piece.end = End::Broken(problem);
                 break;
             }
@@ -646,7 +659,10 @@ impl<'a> Reader<'a> {
     fn close(&mut self, at: usize) {
         let behind = after_space(self.text, at + 1);
         if behind < self.text.len() {
-            let problem = Problem::new("not JSON: something follows the array's end", "remove it, or the `]` before it");
+            let problem = Problem::new(
+                "not JSON: something follows the array's end",
+                "remove it, or the `]` before it",
+            );
             self.piece.end = End::Broken(problem.at(behind));
         }
     }
@@ -664,11 +680,17 @@ impl<'a> Reader<'a> {
         };
         let not_json = |error: Option<serde_json::Error>| match error {
             Some(error) => not_json(text, start, &error),
-            None => Problem::new("not JSON: the array is not closed by `]`", "the file seems cut off").at(start),
+            None => {
+                Problem::new("not JSON: the array is not closed by `]`", "the file seems cut off").at(start)
+            }
         };
         let Some(first @ b'{') = rest.as_bytes().first().copied() else {
             let mut values = serde_json::Deserializer::from_str(rest).into_iter::<IgnoredAny>();
-            values.next().transpose().map_err(|error| not_json(Some(error)))?.ok_or_else(|| not_json(None))?;
+            values
+                .next()
+                .transpose()
+                .map_err(|error| not_json(Some(error)))?
+                .ok_or_else(|| not_json(None))?;
             self.piece.elements += 1;
             let kind = kind_of(rest.as_bytes()[0]);
             self.piece.problems.push(problem(
@@ -680,7 +702,11 @@ impl<'a> Reader<'a> {
         };
         debug_assert_eq!(first, b'{');
         let mut values = serde_json::Deserializer::from_str(rest).into_iter::<Fields<'a>>();
-        let fields = values.next().transpose().map_err(|error| not_json(Some(error)))?.ok_or_else(|| not_json(None))?;
+        let fields = values
+            .next()
+            .transpose()
+            .map_err(|error| not_json(Some(error)))?
+            .ok_or_else(|| not_json(None))?;
         let len = values.byte_offset();
         self.piece.elements += 1;
 
@@ -689,18 +715,32 @@ impl<'a> Reader<'a> {
             Some(Ok(id)) => Some(id),
             Some(Err(why)) => {
                 let quoted = id_text.map(cut);
-                self.piece.problems.push(problem(why.message("IdObjet", id_text.unwrap_or_default()), why.hint(), quoted));
+                self.piece.problems.push(problem(
+                    why.message("IdObjet", id_text.unwrap_or_default()),
+                    why.hint(),
+                    quoted,
+                ));
                 None
             }
             None => {
-                self.piece.problems.push(problem("the entry has no IdObjet".into(), "give it one, unique in the file", None));
+                self.piece.problems.push(problem(
+                    "the entry has no IdObjet".into(),
+                    "give it one, unique in the file",
+                    None,
+                ));
                 None
             }
         };
         let shown_id = || id.map(|id| id.to_string()).or_else(|| id_text.map(cut));
         if len > MAX_ENTRY_BYTES {
-            let message = format!("the entry is too large: {len} bytes, at most {MAX_ENTRY_BYTES} (256 KiB) are allowed");
-            self.piece.problems.push(problem(message, "an event must hold it: keep large texts elsewhere", shown_id()));
+            let message = format!(
+                "the entry is too large: {len} bytes, at most {MAX_ENTRY_BYTES} (256 KiB) are allowed"
+            );
+            self.piece.problems.push(problem(
+                message,
+                "an event must hold it: keep large texts elsewhere",
+                shown_id(),
+            ));
         }
 
         let parents_start = self.piece.parents.len();
@@ -710,7 +750,11 @@ impl<'a> Reader<'a> {
             dedup_in_order(&mut self.piece.parents, parents_start);
         }
         for (quoted, why) in bad {
-            self.piece.problems.push(problem(why.message("the parent", &quoted), "IdObjet_Parent names ids: 2012, \"2012,2008\" or [2012, 2008]", shown_id()));
+            self.piece.problems.push(problem(
+                why.message("the parent", &quoted),
+                "IdObjet_Parent names ids: 2012, \"2012,2008\" or [2012, 2008]",
+                shown_id(),
+            ));
         }
 
         let zone = fields.zone.map(unquoted).filter(|zone| zone != "null" && !zone.trim().is_empty());
@@ -736,14 +780,16 @@ impl<'a> Reader<'a> {
                 None => unknown_zones.add(id, || format!("{id} ({:?})", cut(zone))),
             }
         }
-        let criticality = match fields.criticality.map(unquoted).filter(|text| text != "null" && !text.trim().is_empty()) {
-            None => Criticality::default(),
-            Some(text) => Criticality::of_text(&text).unwrap_or_else(|| {
-                criticalities.add(id, || format!("{id} ({:?})", cut(&text)));
-                Criticality::default()
-            }),
-        };
-        let active = fields.state.is_none_or(|raw| raw == "null" || unquoted(raw).trim().to_lowercase() == "actif");
+        let criticality =
+            match fields.criticality.map(unquoted).filter(|text| text != "null" && !text.trim().is_empty()) {
+                None => Criticality::default(),
+                Some(text) => Criticality::of_text(&text).unwrap_or_else(|| {
+                    criticalities.add(id, || format!("{id} ({:?})", cut(&text)));
+                    Criticality::default()
+                }),
+            };
+        let active =
+            fields.state.is_none_or(|raw| raw == "null" || unquoted(raw).trim().to_lowercase() == "actif");
         if !active {
             inactive.add(id, || id.to_string());
         }
@@ -869,7 +915,10 @@ impl NoId {
         match self {
             NoId::NotANumber => format!("{what} is not a number: {}", cut(quoted)),
             NoId::OutOfRange => {
-                format!("{what} is out of range: {}; ids are whole numbers from 0 to {MAX_OBJECT_ID}", cut(quoted))
+                format!(
+                    "{what} is out of range: {}; ids are whole numbers from 0 to {MAX_OBJECT_ID}",
+                    cut(quoted)
+                )
             }
         }
     }
@@ -892,6 +941,11 @@ fn id_of(raw: &str) -> Result<ObjectId, NoId> {
 }
 
 fn id_of_text(text: &str) -> Result<ObjectId, NoId> {
+    // Sixteen digits cannot overflow: the way that nearly every id takes.
+    if (1..=16).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        let id = text.bytes().fold(0, |id, digit| id * 10 + u64::from(digit - b'0'));
+        return if id <= MAX_OBJECT_ID { Ok(ObjectId(id)) } else { Err(NoId::OutOfRange) };
+    }
     let text = text.trim();
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
         return match text.parse::<u64>() {
@@ -900,7 +954,8 @@ fn id_of_text(text: &str) -> Result<ObjectId, NoId> {
         };
     }
     // A number that is none of ours, or no number at all: `-5`, `10.5`, `1e3`, but not `inf`, not `+7`.
-    let number = text.starts_with(|first: char| first == '-' || first.is_ascii_digit()) && text.parse::<f64>().is_ok();
+    let number =
+        text.starts_with(|first: char| first == '-' || first.is_ascii_digit()) && text.parse::<f64>().is_ok();
     Err(if number && text != "-inf" { NoId::OutOfRange } else { NoId::NotANumber })
 }
 
@@ -909,10 +964,14 @@ fn parents_of(raw: &str, parents: &mut Vec<ObjectId>, bad: &mut Vec<(String, NoI
     match raw.as_bytes().first() {
         Some(b'n') => {}
         Some(b'"') => {
-            for part in unquoted(raw).split([',', ';']).map(str::trim).filter(|part| !part.is_empty()) {
+            let text = unquoted(raw);
+            let parts = text.as_bytes().split(|byte| matches!(byte, b',' | b';'));
+            // Cut at ASCII characters, so each part is a text still.
+            let parts = parts.filter_map(|part| std::str::from_utf8(part).ok()).map(str::trim_ascii);
+            for part in parts.filter(|part| !part.trim().is_empty()) {
                 match id_of_text(part) {
                     Ok(id) => parents.push(id),
-                    Err(why) => bad.push((format!("\"{part}\""), why)),
+                    Err(why) => bad.push((format!("\"{}\"", part.trim()), why)),
                 }
             }
         }
@@ -1072,7 +1131,8 @@ fn check_graph(entries: &[Entry], parents: &[ObjectId], links: &[u32], problems:
             .map(move |&link| rank[link as usize])
     };
     for cycle in find_cycles(entries.len(), parents_of) {
-        let along: Vec<&Entry> = cycle.0.iter().map(|&place| &entries[by_id[place as usize] as usize]).collect();
+        let along: Vec<&Entry> =
+            cycle.0.iter().map(|&place| &entries[by_id[place as usize] as usize]).collect();
         let ids: Vec<String> = along.iter().chain(along.first()).map(|entry| entry.id.to_string()).collect();
         let positions: Vec<String> = along.iter().map(|entry| entry.position.to_string()).collect();
         let message = format!("a cycle: {} (entries {})", path(&ids), positions.join(", "));
@@ -1094,7 +1154,10 @@ fn no_final_object(entries: &[Entry]) -> Problem {
     let inactive = entries.iter().filter(|entry| entry.stage == Stage::Application).count();
     if inactive > 0 {
         return Problem::new(
-            format!("no final object at all: {}", counted(inactive, "is there but inactive", "are there but all inactive")),
+            format!(
+                "no final object at all: {}",
+                counted(inactive, "is there but inactive", "are there but all inactive")
+            ),
             "set the EtatObjet of one to actif",
         );
     }
@@ -1117,7 +1180,11 @@ fn stage_warnings(entries: &[Entry], parents: &[ObjectId], links: &[u32]) -> imp
             }
         }
     }
-    let sources = sources.warning(WarningKind::SourceWithParents, "source that has parents", "sources that have parents");
+    let sources = sources.warning(
+        WarningKind::SourceWithParents,
+        "source that has parents",
+        "sources that have parents",
+    );
     let later = later.warning(
         WarningKind::LaterParent,
         "parent of a later stage than its child",

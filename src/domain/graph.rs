@@ -282,7 +282,11 @@ fn levels_of(n: usize, edges: &[u64]) -> Result<Vec<u32>, Cycle> {
     }
     let parents_of = |node: u32| {
         let from = edges.partition_point(|&edge| unpack(edge).1 < node);
-        edges[from..].iter().map(|&edge| unpack(edge)).take_while(move |&(_, child)| child == node).map(|edge| edge.0)
+        edges[from..]
+            .iter()
+            .map(|&edge| unpack(edge))
+            .take_while(move |&(_, child)| child == node)
+            .map(|edge| edge.0)
     };
     Err(find_cycles(n, parents_of).swap_remove(0))
 }
@@ -350,7 +354,8 @@ mod tests {
 
     #[test]
     fn cycles_by_path() {
-        let table: [(&[(u32, u32)], &[&str]); 5] = [
+        type Row = (&'static [(u32, u32)], &'static [&'static str]);
+        let table: [Row; 5] = [
             (&[(0, 0)], &["0 → 0"]),
             (&[(1, 0), (0, 1)], &["0 → 1 → 0"]),
             (&[(0, 2), (2, 1), (1, 0), (1, 3)], &["0 → 2 → 1 → 0"]),

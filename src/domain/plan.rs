@@ -8,7 +8,7 @@ use std::str::FromStr;
 use rustc_hash::{FxHashMap, FxHashSet};
 use serde::{Deserialize, Serialize};
 
-use super::catalog::{Catalog, Problem, Problems, Tally, Warning, WarningKind, counted};
+use super::catalog::{Catalog, Found, Problem, Problems, Tally, Warning, WarningKind, counted};
 use super::graph::Graph;
 use super::object::{Criticality, ObjectId, Stage};
 
@@ -94,7 +94,6 @@ impl Plan {
     /// Plans these targets, or every active final object where there are none, and all that they need.
     pub fn make(catalog: &Catalog, missing: Missing, targets: &[ObjectId]) -> Result<Plan, Problems> {
         let mut closure = Closure::new(catalog, missing);
-        let mut problems = Vec::new();
         // Nodes are places in the catalogue's entries; behind them come the objects that no entry describes.
         let mut wanted = Vec::new();
         if targets.is_empty() {
@@ -105,26 +104,31 @@ impl Plan {
         for &target in targets {
             match catalog.find(target) {
                 Some(i) if catalog.entries()[i].active => wanted.push(i as u32),
-                Some(i) => problems.push(catalog.problem(
+                Some(i) => closure.problems.push(catalog.problem(
                     &catalog.entries()[i],
                     format!("the target {target} is inactive"),
                     "set its EtatObjet to actif, or leave it out",
                 )),
-                None if missing == Missing::Implicit && Stage::of_id(target).is_some() && is_parent(catalog, target) => {
+                None if missing == Missing::Implicit
+                    && Stage::of_id(target).is_some()
+                    && is_parent(catalog, target) =>
+                {
                     wanted.push(closure.implicit(target));
                 }
-                None => problems.push(
-                    Problem::new(format!("the target {target} is not in the catalogue"), suggestion(catalog, target))
-                        .of_id(target),
+                None => closure.problems.push(
+                    Problem::new(
+                        format!("the target {target} is not in the catalogue"),
+                        suggestion(catalog, target),
+                    )
+                    .of_id(target),
                 ),
             }
         }
         for &node in &wanted {
             closure.visit(node);
         }
-        problems.append(&mut closure.problems);
-        if !problems.is_empty() {
-            return Err(catalog.report(problems));
+        if !closure.problems.is_empty() {
+            return Err(catalog.report(closure.problems));
         }
         Ok(closure.plan(&wanted, targets.is_empty()))
     }
@@ -178,7 +182,7 @@ struct Closure<'a> {
     implicit_nodes: FxHashMap<ObjectId, u32>,
     external: FxHashSet<ObjectId>,
     external_tally: Tally,
-    problems: Vec<Problem>,
+    problems: Found,
 }
 
 /// What a parent is to the run.
@@ -197,7 +201,7 @@ impl<'a> Closure<'a> {
             implicit_nodes: FxHashMap::default(),
             external: FxHashSet::default(),
             external_tally: Tally::default(),
-            problems: Vec::new(),
+            problems: Found::default(),
         }
     }
 
@@ -219,7 +223,9 @@ impl<'a> Closure<'a> {
                 Missing::Implicit if Stage::of_id(id).is_none() => {
                     self.problems.push(self.catalog.problem(
                         child,
-                        format!("the parent {id} is described by no entry, and an id below 1000 has no stage"),
+                        format!(
+                            "the parent {id} is described by no entry, and an id below 1000 has no stage"
+                        ),
                         "describe it with a Zone, or use --missing external",
                     ));
                     Parent::Satisfied
@@ -277,7 +283,9 @@ impl<'a> Closure<'a> {
 
     fn id(&self, node: u32) -> ObjectId {
         let entries = self.catalog.entries();
-        entries.get(node as usize).map_or_else(|| self.implicit_ids[node as usize - entries.len()], |entry| entry.id)
+        entries
+            .get(node as usize)
+            .map_or_else(|| self.implicit_ids[node as usize - entries.len()], |entry| entry.id)
     }
 
     fn plan(mut self, wanted: &[u32], all_finals: bool) -> Plan {
@@ -381,7 +389,8 @@ impl<'a> Closure<'a> {
 
     fn not_needed_warning(&self, count: usize) -> Warning {
         let entries = self.catalog.entries().iter().zip(&self.levels);
-        let ids = entries.filter(|(entry, level)| entry.active && **level == UNSEEN).map(|(entry, _)| entry.id);
+        let ids =
+            entries.filter(|(entry, level)| entry.active && **level == UNSEEN).map(|(entry, _)| entry.id);
         let message = counted(
             count,
             "object that no final object needs: it is not run",
