@@ -3,6 +3,7 @@
 //! Arrows run downwards only: `main` → `roles` → {`api`, `view`, `planning`, `handler`, `log`} → `domain`. Roles do not
 //! import each other (`up` starts them), and `domain` imports nothing of ours from outside `domain`.
 
+pub mod api;
 pub mod catalog_file;
 pub mod cli;
 pub mod client;

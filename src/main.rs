@@ -11,6 +11,7 @@ use korch::cli::{Cli, Command, HandlerArgs, PlanArgs, PlanOutput};
 use korch::exit::Exit;
 use korch::handler::Handler;
 use korch::handler::exec::Exec;
+
 use korch::handler::simulate::Simulate;
 use korch::planning::Planning;
 use korch::roles::up::{self, Signals};

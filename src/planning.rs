@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde_json::value::RawValue;
 
+use crate::api::Refused;
 use crate::catalog_file;
 use crate::domain::catalog::{Catalog, Problem, Problems};
 use crate::domain::event::{Entry, PlannedObject, compact_json};
@@ -70,6 +71,14 @@ fn one_line(raw: &str) -> Entry {
 }
 
 /// Problems as the wire and the API carry them.
-pub fn problems_json(problems: &Problems) -> Option<Arc<RawValue>> {
-    serde_json::value::to_raw_value(&problems.problems).ok().map(Arc::from)
+pub fn problems_json(problems: &Problems) -> Arc<RawValue> {
+    // Problems are texts and numbers: they are always JSON. The empty list stands in for what cannot be.
+    serde_json::value::to_raw_value(&problems.problems)
+        .or_else(|_| RawValue::from_string("[]".into()))
+        .map_or_else(|_| Arc::from(RawValue::NULL.to_owned()), Arc::from)
+}
+
+/// Problems as the API refuses with them.
+pub fn refused(problems: &Problems) -> Refused {
+    Refused { problems: problems_json(problems), text: problems.to_string() }
 }

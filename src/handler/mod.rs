@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 
 use crate::domain::object::{ObjectId, Stage};
 
+pub mod exec;
 pub mod simulate;
 
 /// One attempt at one object.

@@ -244,7 +244,7 @@ impl Orchestrator {
                 tracing::error!("{problems}");
                 self.view.read(|known| {
                     let run = known.history.run(run)?;
-                    Some(scheduler.refused(self.now(), run, problems_json(&problems)))
+                    Some(scheduler.refused(self.now(), run, Some(problems_json(&problems))))
                 })
                 .unwrap_or_default()
             }

@@ -53,8 +53,8 @@ pub async fn run(
         // Refused here, nothing is published. Warnings are said once, here too.
         let checked = planning.clone();
         match tokio::task::spawn_blocking(move || checked.read(&[])).await? {
-            Ok((catalog, plan)) => {
-                for warning in catalog.warnings().iter().chain(&plan.warnings) {
+            Ok((_, plan)) => {
+                for warning in &plan.warnings {
                     tracing::warn!("{warning}");
                 }
             }
@@ -81,7 +81,7 @@ pub async fn run(
         let api = Api {
             view: view.clone(),
             log: events.clone(),
-            preview: Some(Arc::new(move |targets: &[String]| preview.objects(targets).map_err(planning::refused))),
+            preview: Some(Arc::new(move |targets: &[String]| preview.objects(targets).map_err(|problems| planning::refused(&problems)))),
             page,
             metrics: metrics.clone(),
             shutdown: stopping.clone(),

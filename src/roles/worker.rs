@@ -93,12 +93,11 @@ impl WorkerRole {
                 next_beat = Instant::now() + beat_every;
             }
             if let Some(since) = draining_since {
-                let now = at_work.origin.elapsed();
                 let out_of_time = at_work.role.drain_timeout.is_some_and(|limit| since.elapsed() > limit);
                 if out_of_time {
                     at_work.give_up().await?;
                 }
-                if out_of_time || at_work.worker.may_leave(now, caught_up, &at_work.known) {
+                if out_of_time || at_work.worker.may_leave(caught_up, caught_up, &at_work.known) {
                     return at_work.beat(Some(WorkerState::Gone), events.position()).await;
                 }
             }
