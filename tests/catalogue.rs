@@ -484,3 +484,17 @@ fn reports() {
         "{mermaid}"
     );
 }
+
+#[test]
+fn parents_behind_their_children() {
+    // Shared, in a diamond, against the order of the file and of the stages.
+    let catalog = good(
+        r#"[{"IdObjet":3001,"IdObjet_Parent":"3003,3002"},{"IdObjet":3003,"IdObjet_Parent":2001},
+            {"IdObjet":3002,"IdObjet_Parent":"2001,3003"},{"IdObjet":2001,"IdObjet_Parent":"3010,1001"},
+            {"IdObjet":3010,"IdObjet_Parent":1001},{"IdObjet":1001}]"#,
+    );
+    let plan = Plan::make(&catalog, Missing::Error, &[]).unwrap();
+    assert_eq!(planned(&plan), [1001, 3010, 2001, 3003, 3002, 3001]);
+    assert_eq!(plan.graph.levels(), [0, 1, 2, 3, 4, 5]);
+    assert_eq!(plan.graph.edge_count(), 8);
+}

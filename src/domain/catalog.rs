@@ -44,6 +44,7 @@ pub struct Catalog {
     /// Beside `parents`: the entry that describes each one.
     links: Vec<u32>,
     index: Index,
+    ascending: bool,
     warnings: Vec<Warning>,
 }
 
@@ -264,9 +265,12 @@ impl Catalog {
 
         let index = Index::new(&piece.entries, &mut problems);
         let links = index.links(&piece.parents);
+        // Beside each other, they stay in the processor's cache.
+        let stages: Vec<Stage> = piece.entries.iter().map(|entry| entry.stage).collect();
+        let mut ascending = false;
         let mut warnings = Vec::new();
         if broken.is_none() {
-            check_graph(&piece.entries, &piece.parents, &links, &mut problems);
+            ascending = check_graph(&piece.entries, &stages, &piece.parents, &links, &mut problems);
             if !piece.entries.iter().any(|entry| entry.active && entry.stage == Stage::Application) {
                 problems.push(no_final_object(&piece.entries));
             }
@@ -290,14 +294,14 @@ impl Catalog {
             "object with an unknown Criticité (medium is taken)",
             "objects with an unknown Criticité (medium is taken)",
         ));
-        warnings.extend(stage_warnings(&piece.entries, &piece.parents, &links));
+        warnings.extend(stage_warnings(&piece.entries, &stages, &piece.parents, &links));
         warnings.extend(inactive.warning(
             WarningKind::Inactive,
             "inactive object (never run, counts as satisfied)",
             "inactive objects (never run, count as satisfied)",
         ));
         let Piece { entries, parents, .. } = piece;
-        Ok(Catalog { file: file.to_owned(), bytes, entries, parents, links, index, warnings })
+        Ok(Catalog { file: file.to_owned(), bytes, entries, parents, links, index, ascending, warnings })
     }
 
     /// The name of the file.
@@ -313,6 +317,11 @@ impl Catalog {
     /// What is odd about the catalogue.
     pub fn warnings(&self) -> &[Warning] {
         &self.warnings
+    }
+
+    /// Whether every described parent comes before its child, by stage and then in the file.
+    pub(super) fn is_ascending(&self) -> bool {
+        self.ascending
     }
 
     /// The place in [`Catalog::entries`] of the entry with this id.
@@ -1083,35 +1092,56 @@ impl Index {
         }
     }
 
+    /// The entry of each id. A look-up waits for memory, so several threads share the work.
     fn links(&self, ids: &[ObjectId]) -> Vec<u32> {
-        ids.iter().map(|&id| self.get(id).unwrap_or(NO_ENTRY)).collect()
+        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(8);
+        if ids.len() < 100_000 || threads == 1 {
+            return ids.iter().map(|&id| self.get(id).unwrap_or(NO_ENTRY)).collect();
+        }
+        let part_len = ids.len().div_ceil(threads);
+        let mut links = vec![NO_ENTRY; ids.len()];
+        std::thread::scope(|scope| {
+            for (ids, links) in ids.chunks(part_len).zip(links.chunks_mut(part_len)) {
+                scope.spawn(move || {
+                    for (link, &id) in links.iter_mut().zip(ids) {
+                        *link = self.get(id).unwrap_or(NO_ENTRY);
+                    }
+                });
+            }
+        });
+        links
     }
 }
 
-/// Own parents and cycles.
-fn check_graph(entries: &[Entry], parents: &[ObjectId], links: &[u32], problems: &mut Found) {
+/// Own parents and cycles. Whether every parent comes earlier than its child, by stage and then in the file.
+fn check_graph(
+    entries: &[Entry],
+    stages: &[Stage],
+    parents: &[ObjectId],
+    links: &[u32],
+    problems: &mut Found,
+) -> bool {
     let at_entry = |entry: &Entry, message: String, hint: &str| {
         let mut problem = Problem::new(message, hint).at(entry.raw.start as usize);
         problem.position = Some(entry.position as usize);
         problem.id = Some(entry.id.to_string());
         problem
     };
-    // Where every parent comes earlier by stage and id, no path leads back.
+    // Where every parent comes earlier, by stage and then in the file, no path leads back.
     let mut ascending = true;
-    for entry in entries {
+    for (i, entry) in (0_u32..).zip(entries) {
         for (&id, &link) in parents[entry.parents.range()].iter().zip(&links[entry.parents.range()]) {
             if id == entry.id {
                 let message = "the object is its own parent".to_owned();
                 problems.push(at_entry(entry, message, "remove its id from its IdObjet_Parent"));
             }
             if link != NO_ENTRY {
-                let parent = &entries[link as usize];
-                ascending &= (parent.stage, parent.id) < (entry.stage, entry.id);
+                ascending &= (stages[link as usize], link) < (entry.stage, i);
             }
         }
     }
     if ascending {
-        return;
+        return true;
     }
     // By id, so that each path begins with its lowest id.
     let mut by_id: Vec<u32> = (0..entries.len() as u32).collect();
@@ -1134,10 +1164,15 @@ fn check_graph(entries: &[Entry], parents: &[ObjectId], links: &[u32], problems:
         let along: Vec<&Entry> =
             cycle.0.iter().map(|&place| &entries[by_id[place as usize] as usize]).collect();
         let ids: Vec<String> = along.iter().chain(along.first()).map(|entry| entry.id.to_string()).collect();
-        let positions: Vec<String> = along.iter().map(|entry| entry.position.to_string()).collect();
+        let mut positions: Vec<String> =
+            along.iter().take(20).map(|entry| entry.position.to_string()).collect();
+        if along.len() > positions.len() {
+            positions.push("…".to_owned());
+        }
         let message = format!("a cycle: {} (entries {})", path(&ids), positions.join(", "));
         problems.push(at_entry(along[0], message, "remove one of these parents"));
     }
+    false
 }
 
 /// `2001 → 2003 → 2001`, its middle left out where it is long.
@@ -1167,14 +1202,19 @@ fn no_final_object(entries: &[Entry]) -> Problem {
     )
 }
 
-fn stage_warnings(entries: &[Entry], parents: &[ObjectId], links: &[u32]) -> impl Iterator<Item = Warning> {
+fn stage_warnings(
+    entries: &[Entry],
+    stages: &[Stage],
+    parents: &[ObjectId],
+    links: &[u32],
+) -> impl Iterator<Item = Warning> {
     let (mut sources, mut later) = (Tally::default(), Tally::default());
     for entry in entries {
         if entry.parents.len > 0 && entry.stage == Stage::Ingest {
             sources.add(entry.id, || entry.id.to_string());
         }
         for (&id, &link) in parents[entry.parents.range()].iter().zip(&links[entry.parents.range()]) {
-            let stage = if link == NO_ENTRY { Stage::of_id(id) } else { Some(entries[link as usize].stage) };
+            let stage = if link == NO_ENTRY { Stage::of_id(id) } else { Some(stages[link as usize]) };
             if let Some(stage) = stage.filter(|&stage| stage > entry.stage) {
                 later.add(entry.id, || format!("{} ({}) needs {id} ({stage})", entry.id, entry.stage));
             }

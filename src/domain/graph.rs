@@ -127,10 +127,13 @@ impl Graph {
     /// For each node, the weight of the heaviest path that begins with it, itself included: how urgent it is.
     pub fn path_ahead(&self, weight: impl Fn(usize) -> u64) -> Vec<u64> {
         let mut ahead = vec![0_u64; self.len()];
-        for &node in self.order.iter().rev() {
-            let node = node as usize;
-            let longest = self.children(node).map(|child| ahead[child as usize]).max().unwrap_or(0);
-            ahead[node] = longest.saturating_add(weight(node));
+        // Edges stand by their child's level, so backwards each child is complete before its parents ask for it.
+        for edge in self.dag.graph().raw_edges().iter().rev() {
+            let (parent, child) = (edge.source().index(), edge.target().index());
+            ahead[parent] = ahead[parent].max(ahead[child].saturating_add(weight(child)));
+        }
+        for (node, ahead) in ahead.iter_mut().enumerate() {
+            *ahead = ahead.saturating_add(weight(node));
         }
         ahead
     }

@@ -124,8 +124,12 @@ impl Plan {
                 ),
             }
         }
-        for &node in &wanted {
-            closure.visit(node);
+        if catalog.is_ascending() {
+            closure.sweep(&wanted);
+        } else {
+            for &node in &wanted {
+                closure.visit(node);
+            }
         }
         if !closure.problems.is_empty() {
             return Err(catalog.report(closure.problems));
@@ -178,6 +182,8 @@ struct Closure<'a> {
     missing: Missing,
     /// Each node's level, [`UNSEEN`] where nothing needs it so far.
     levels: Vec<u32>,
+    /// Which entries are active: beside each other, they stay in the processor's cache.
+    active: Vec<bool>,
     implicit_ids: Vec<ObjectId>,
     implicit_nodes: FxHashMap<ObjectId, u32>,
     external: FxHashSet<ObjectId>,
@@ -197,6 +203,7 @@ impl<'a> Closure<'a> {
             catalog,
             missing,
             levels: vec![UNSEEN; catalog.entries().len()],
+            active: catalog.entries().iter().map(|entry| entry.active).collect(),
             implicit_ids: Vec::new(),
             implicit_nodes: FxHashMap::default(),
             external: FxHashSet::default(),
@@ -215,14 +222,13 @@ impl<'a> Closure<'a> {
     }
 
     fn parent(&mut self, child: u32, id: ObjectId, link: Option<usize>) -> Parent {
-        let child = &self.catalog.entries()[child as usize];
         match link {
-            Some(i) if self.catalog.entries()[i].active => Parent::Node(i as u32),
+            Some(i) if self.active[i] => Parent::Node(i as u32),
             Some(_) => Parent::Satisfied,
             None => match self.missing {
                 Missing::Implicit if Stage::of_id(id).is_none() => {
                     self.problems.push(self.catalog.problem(
-                        child,
+                        &self.catalog.entries()[child as usize],
                         format!(
                             "the parent {id} is described by no entry, and an id below 1000 has no stage"
                         ),
@@ -239,13 +245,48 @@ impl<'a> Closure<'a> {
                 }
                 Missing::Error => {
                     self.problems.push(self.catalog.problem(
-                        child,
+                        &self.catalog.entries()[child as usize],
                         format!("the parent {id} is described by no entry"),
                         "describe it, or use --missing implicit or --missing external",
                     ));
                     Parent::Satisfied
                 }
             },
+        }
+    }
+
+    /// [`Closure::visit`] of all these at once, where parents come before their children by stage and then in the file:
+    /// down the stages to mark, up again for the levels, each time through memory in its order.
+    fn sweep(&mut self, wanted: &[u32]) {
+        let catalog = self.catalog;
+        let entries = catalog.entries();
+        let mut needed = vec![false; entries.len()];
+        for &node in wanted.iter().filter(|&&node| (node as usize) < entries.len()) {
+            needed[node as usize] = true;
+        }
+        for stage in Stage::ALL.into_iter().rev() {
+            for (i, entry) in entries.iter().enumerate().rev() {
+                if entry.stage == stage && needed[i] {
+                    for (_, link) in catalog.links(entry) {
+                        if let Some(parent) = link.filter(|&parent| self.active[parent]) {
+                            needed[parent] = true;
+                        }
+                    }
+                }
+            }
+        }
+        for stage in Stage::ALL {
+            for (i, entry) in entries.iter().enumerate() {
+                if entry.stage == stage && needed[i] {
+                    let mut level = 0;
+                    for (id, link) in catalog.links(entry) {
+                        if let Parent::Node(parent) = self.parent(i as u32, id, link) {
+                            level = level.max(self.levels[parent as usize] + 1);
+                        }
+                    }
+                    self.levels[i] = level;
+                }
+            }
         }
     }
 
@@ -351,7 +392,7 @@ impl<'a> Closure<'a> {
                 continue;
             };
             let runs = |link: Option<usize>| match link {
-                Some(i) => entries[i].active,
+                Some(i) => self.active[i],
                 None => self.missing == Missing::Implicit,
             };
             ids.extend(self.catalog.links(entry).filter(|&(_, link)| runs(link)).map(|(id, _)| id));
