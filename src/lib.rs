@@ -3,6 +3,7 @@
 //! Arrows run downwards only: `main` → `roles` → {`api`, `view`, `handler`, `log`} → `domain`. Roles do not import each
 //! other (`up` starts them), and `domain` imports nothing of ours from outside `domain`.
 
+pub mod api;
 pub mod domain;
 pub mod handler;
 pub mod log;
