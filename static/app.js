@@ -182,9 +182,21 @@ function arrived(event) {
 }
 
 const source = new EventSource('/events/stream');
-source.onopen = () => { badge($('connection'), 'up', 'connected'); refresh(); };
+let early = []; // what the stream brings before the last events are here; null afterwards
+source.onopen = async () => {
+  badge($('connection'), 'up', 'connected');
+  refresh();
+  if (early === null) return;
+  const { last_events: last } = await call(`/events/last?limit=${KEPT_EVENTS / 4}`).catch(() => ({ last_events: [] }));
+  const seen = new Set(last.map((event) => JSON.stringify(event)));
+  [...last, ...(early ?? []).filter((event) => !seen.has(JSON.stringify(event)))].forEach(arrived);
+  early = null;
+};
 source.onerror = () => badge($('connection'), 'silent', 'connection lost, trying again');
-source.onmessage = (message) => arrived(JSON.parse(message.data));
+source.onmessage = (message) => {
+  const event = JSON.parse(message.data);
+  if (early === null) arrived(event); else early.push(event);
+};
 source.addEventListener('reset', () => { fresh = []; $('events').replaceChildren(); refresh(); });
 
 // ---- the buttons ----
@@ -211,5 +223,4 @@ button('start', async () => {
 });
 button('cancel', async () => { await call(`/runs/${shownRun?.run_id}/cancel`, json); });
 
-call(`/events/last?limit=${KEPT_EVENTS / 4}`).then(({ last_events: events }) => events.forEach(arrived)).catch(() => {});
 setInterval(refresh, 2000);
