@@ -30,21 +30,32 @@ use uuid::Uuid;
 
 // ---- a log that lives and dies with a test ----
 
-struct TestLog {
+#[derive(Clone)]
+struct TestLog(Arc<Inner>);
+
+struct Inner {
     id: String,
     partitions: Mutex<Vec<Vec<Arc<Record>>>>,
     starts: Mutex<Vec<u64>>,
     appended: watch::Sender<u64>,
 }
 
+impl std::ops::Deref for TestLog {
+    type Target = Inner;
+
+    fn deref(&self) -> &Inner {
+        &self.0
+    }
+}
+
 impl TestLog {
-    fn new(id: &str, partitions: usize) -> Arc<TestLog> {
-        Arc::new(TestLog {
+    fn new(id: &str, partitions: usize) -> TestLog {
+        TestLog(Arc::new(Inner {
             id: id.into(),
             partitions: Mutex::new(vec![Vec::new(); partitions]),
             starts: Mutex::new(vec![0; partitions]),
             appended: watch::Sender::new(0),
-        })
+        }))
     }
 
     /// Retention: the first records of a partition are gone.
@@ -54,7 +65,7 @@ impl TestLog {
 }
 
 #[async_trait]
-impl Log for Arc<TestLog> {
+impl Log for TestLog {
     fn id(&self) -> &str {
         &self.id
     }
@@ -96,7 +107,7 @@ impl Log for Arc<TestLog> {
 }
 
 struct TestReader {
-    log: Arc<TestLog>,
+    log: TestLog,
     position: Vec<u64>,
     appended: watch::Receiver<u64>,
 }
@@ -139,14 +150,14 @@ impl Reader for TestReader {
 
 struct Server {
     address: String,
-    log: Arc<TestLog>,
+    log: TestLog,
     view: Arc<View>,
     shutdown: watch::Sender<bool>,
     serving: tokio::task::JoinHandle<std::io::Result<()>>,
 }
 
 impl Server {
-    async fn start(log: Arc<TestLog>, preview: Option<Preview>, page: bool) -> Server {
+    async fn start(log: TestLog, preview: Option<Preview>, page: bool) -> Server {
         let view = Arc::new(View::new());
         let (shutdown, receiver) = watch::channel(false);
         let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();

@@ -272,6 +272,10 @@ fn body<T: Default + for<'a> Deserialize<'a>>(
             "a body must be JSON: send it with the header `content-type: application/json`",
         ));
     }
+    if body.trim_ascii_start().first() != Some(&b'{') {
+        // Serde would read a list as the fields in their order.
+        return Err(Problem::bad_request("the body is not a JSON object"));
+    }
     serde_json::from_slice(&body)
         .map_err(|error| Problem::bad_request(format!("the body is not as expected: {error}")))
 }
