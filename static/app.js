@@ -32,7 +32,7 @@ function seconds(value) {
   return h > 0 ? `${h} h ${m} min` : `${m} min ${s} s`;
 }
 
-const clock = (text) => (text ? new Date(text).toLocaleTimeString([], { hour12: false }) : '–');
+const clock = (text) => (text ? new Date(text).toLocaleTimeString([], { hourCycle: 'h23' }) : '–');
 
 async function call(path, options) {
   const response = await fetch(path, options);
