@@ -91,11 +91,14 @@ const ICON: &str = include_str!("../../static/icon.svg");
 /// Names by position in the plan of one run.
 type Names = Arc<[Option<Box<str>>]>;
 
+/// A plan: that of this run, planned then.
+type PlanKey = (RunId, Option<Timestamp>);
+
 /// What all requests share.
 struct Shared {
     api: Api,
     /// The names of the objects of the plan that was asked for last: they cost a look into every entry.
-    names: Mutex<Option<((RunId, Option<Timestamp>), Names)>>,
+    names: Mutex<Option<(PlanKey, Names)>>,
     /// The run that was rendered last.
     rendered: tokio::sync::Mutex<Option<Rendered>>,
 }
@@ -268,6 +271,10 @@ fn body<T: Default + for<'a> Deserialize<'a>>(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "a body must be JSON: send it with the header `content-type: application/json`",
         ));
+    }
+    if body.trim_ascii_start().first() != Some(&b'{') {
+        // Serde would read a list as the fields in their order.
+        return Err(Problem::bad_request("the body is not a JSON object"));
     }
     serde_json::from_slice(&body)
         .map_err(|error| Problem::bad_request(format!("the body is not as expected: {error}")))

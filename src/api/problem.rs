@@ -12,7 +12,7 @@ use crate::log::LogError;
 
 /// A request that is not served, and why.
 #[derive(Clone, Debug)]
-pub struct Problem {
+pub(super) struct Problem {
     status: StatusCode,
     detail: String,
     problems: Option<Arc<RawValue>>,
@@ -30,42 +30,42 @@ struct Wire<'a> {
 
 impl Problem {
     /// A problem of this status; `detail` says what is wrong and, where it can, what to do.
-    pub fn new(status: StatusCode, detail: impl Into<String>) -> Problem {
+    pub(super) fn new(status: StatusCode, detail: impl Into<String>) -> Problem {
         Problem { status, detail: detail.into(), problems: None }
     }
 
     /// 400: the request cannot be understood.
-    pub fn bad_request(detail: impl Into<String>) -> Problem {
+    pub(super) fn bad_request(detail: impl Into<String>) -> Problem {
         Problem::new(StatusCode::BAD_REQUEST, detail)
     }
 
     /// 403: the caller may not do this.
-    pub fn forbidden(detail: impl Into<String>) -> Problem {
+    pub(super) fn forbidden(detail: impl Into<String>) -> Problem {
         Problem::new(StatusCode::FORBIDDEN, detail)
     }
 
     /// 404: there is no such thing.
-    pub fn not_found(detail: impl Into<String>) -> Problem {
+    pub(super) fn not_found(detail: impl Into<String>) -> Problem {
         Problem::new(StatusCode::NOT_FOUND, detail)
     }
 
     /// 409: it is too late for that.
-    pub fn conflict(detail: impl Into<String>) -> Problem {
+    pub(super) fn conflict(detail: impl Into<String>) -> Problem {
         Problem::new(StatusCode::CONFLICT, detail)
     }
 
     /// 422: the catalogue, or the targets, cannot be planned. `problems` lists all that is wrong.
-    pub fn bad_catalogue(detail: impl Into<String>, problems: Option<Arc<RawValue>>) -> Problem {
+    pub(super) fn bad_catalogue(detail: impl Into<String>, problems: Option<Arc<RawValue>>) -> Problem {
         Problem { status: StatusCode::UNPROCESSABLE_ENTITY, detail: detail.into(), problems }
     }
 
     /// 503: it cannot be done at the moment.
-    pub fn unavailable(detail: impl Into<String>) -> Problem {
+    pub(super) fn unavailable(detail: impl Into<String>) -> Problem {
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)
     }
 
     /// 500: a fault of korch itself.
-    pub fn internal() -> Problem {
+    pub(super) fn internal() -> Problem {
         Problem::new(
             StatusCode::INTERNAL_SERVER_ERROR,
             "an error inside korch: its log lines have the details",

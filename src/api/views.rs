@@ -21,30 +21,30 @@ use crate::log::Record;
 
 /// A run, whether it waits, is worked on or is long over.
 #[derive(Debug, Serialize)]
-pub struct RunView {
+pub(super) struct RunView {
     /// Its id.
-    pub run_id: RunId,
+    pub(super) run_id: RunId,
     /// `queued`, `running`, `succeeded`, `failed` or `cancelled`.
-    pub state: &'static str,
+    pub(super) state: &'static str,
     /// Who asked for it.
-    pub requested_by: Option<String>,
+    pub(super) requested_by: Option<String>,
     /// When it was asked for.
-    pub requested_at: Option<String>,
+    pub(super) requested_at: Option<String>,
     /// When it was planned.
-    pub planned_at: Option<String>,
+    pub(super) planned_at: Option<String>,
     /// When it ended.
-    pub finished_at: Option<String>,
+    pub(super) finished_at: Option<String>,
     /// Why it ended so, where the outcome alone does not say.
-    pub reason: Option<String>,
+    pub(super) reason: Option<String>,
     /// How many objects stand how.
-    pub counts: Counts,
+    pub(super) counts: Counts,
     /// From request to end; of a run that goes on, until now.
-    pub duration_seconds: Option<f64>,
+    pub(super) duration_seconds: Option<f64>,
 }
 
 impl RunView {
     /// The view of a run that is kept in full.
-    pub fn of(run: &Run, now: Timestamp) -> RunView {
+    pub(super) fn of(run: &Run, now: Timestamp) -> RunView {
         let requested_at = run.request.as_ref().map(|(at, _)| *at);
         let board_counts = || {
             run.board().map_or_else(Counts::default, |board| Counts {
@@ -81,7 +81,7 @@ impl RunView {
     }
 
     /// The view of a run of which a line is left.
-    pub fn of_summary(summary: &Summary) -> RunView {
+    pub(super) fn of_summary(summary: &Summary) -> RunView {
         RunView {
             run_id: summary.run_id,
             state: summary.outcome.name(),
@@ -97,7 +97,7 @@ impl RunView {
 }
 
 /// At most `limit` runs, the newest first.
-pub fn runs(history: &History, limit: usize, now: Timestamp) -> Vec<RunView> {
+pub(super) fn runs(history: &History, limit: usize, now: Timestamp) -> Vec<RunView> {
     enum Kept<'a> {
         Run(&'a Run),
         Line(&'a Summary),
@@ -122,7 +122,7 @@ pub fn runs(history: &History, limit: usize, now: Timestamp) -> Vec<RunView> {
 
 /// A run with every object.
 #[derive(Debug, Serialize)]
-pub struct RunDetail<'a> {
+pub(super) struct RunDetail<'a> {
     #[serde(flatten)]
     run: RunView,
     objects: Vec<ObjectView<'a>>,
@@ -158,7 +158,7 @@ struct AttemptView<'a> {
 
 impl<'a> RunDetail<'a> {
     /// The view of a run that is kept in full; `names` are those of its plan's objects, in its order.
-    pub fn of(run: &'a Run, names: &'a [Option<Box<str>>], now: Timestamp) -> RunDetail<'a> {
+    pub(super) fn of(run: &'a Run, names: &'a [Option<Box<str>>], now: Timestamp) -> RunDetail<'a> {
         let view = RunView::of(run, now);
         let objects = run.board().map_or_else(Vec::new, |board| {
             (0..board.len()).map(|i| ObjectView::of(run, board, i, names)).collect()
@@ -167,7 +167,7 @@ impl<'a> RunDetail<'a> {
     }
 
     /// The view of a run of which a line is left: its objects are no longer known.
-    pub fn of_summary(summary: &Summary) -> RunDetail<'static> {
+    pub(super) fn of_summary(summary: &Summary) -> RunDetail<'static> {
         RunDetail { run: RunView::of_summary(summary), objects: Vec::new() }
     }
 }
@@ -212,7 +212,7 @@ impl<'a> AttemptView<'a> {
 }
 
 /// The name that an object's entry gives it.
-pub fn name(entry: &Entry) -> Option<Box<str>> {
+pub(super) fn name(entry: &Entry) -> Option<Box<str>> {
     #[derive(Deserialize)]
     struct Named<'a> {
         #[serde(rename = "NomObjet", borrow)]
@@ -229,38 +229,38 @@ pub fn name(entry: &Entry) -> Option<Box<str>> {
 
 /// A plan as a graph.
 #[derive(Debug, Serialize)]
-pub struct Dag {
+pub(super) struct Dag {
     /// The objects, in the plan's order.
-    pub nodes: Vec<Node>,
+    pub(super) nodes: Vec<Node>,
     /// From each parent to its child.
-    pub edges: Vec<Edge>,
+    pub(super) edges: Vec<Edge>,
 }
 
 /// An object of a plan.
 #[derive(Debug, Serialize)]
-pub struct Node {
+pub(super) struct Node {
     /// Its id.
-    pub id: ObjectId,
+    pub(super) id: ObjectId,
     /// Its name, else its id.
-    pub label: String,
+    pub(super) label: String,
     /// Its stage.
-    pub r#type: Stage,
+    pub(super) r#type: Stage,
 }
 
 /// That `target` waits for `source`.
 #[derive(Debug, Serialize)]
-pub struct Edge {
+pub(super) struct Edge {
     /// The parent.
-    pub source: ObjectId,
+    pub(super) source: ObjectId,
     /// The child.
-    pub target: ObjectId,
+    pub(super) target: ObjectId,
 }
 
 impl Dag {
     /// The graph of these objects.
-    pub fn of(objects: &[PlannedObject]) -> Dag {
+    pub(super) fn of(objects: &[PlannedObject]) -> Dag {
         let label = |object: &PlannedObject| {
-            name(&object.entry).map_or_else(|| object.id.to_string(), |name| name.into_string())
+            name(&object.entry).map_or_else(|| object.id.to_string(), str::into_string)
         };
         Dag {
             nodes: objects
@@ -272,7 +272,7 @@ impl Dag {
     }
 
     /// The graph in Graphviz's language.
-    pub fn dot(&self) -> String {
+    pub(super) fn dot(&self) -> String {
         let mut dot = String::from(
             "digraph korch {\n  rankdir=LR;\n  node [shape=box, style=\"rounded,filled\", fontname=\"sans-serif\"];\n",
         );
@@ -301,14 +301,14 @@ impl Dag {
 
 /// How large a plan is.
 #[derive(Debug, Serialize)]
-pub struct DagSize {
+pub(super) struct DagSize {
     nodes: usize,
     edges: usize,
 }
 
 impl DagSize {
     /// The size of the graph of these objects.
-    pub fn of(objects: &[PlannedObject]) -> DagSize {
+    pub(super) fn of(objects: &[PlannedObject]) -> DagSize {
         DagSize { nodes: objects.len(), edges: edges(objects).count() }
     }
 }
@@ -339,7 +339,7 @@ fn dot_text(text: &str) -> String {
 
 /// Who leads and who works.
 #[derive(Debug, Serialize)]
-pub struct WorkersView {
+pub(super) struct WorkersView {
     leader: Option<LeaderView>,
     workers: Vec<WorkerView>,
 }
@@ -371,7 +371,7 @@ struct HeldView {
 
 impl WorkersView {
     /// The members as known at `now`. What a worker runs is the log's word, which is ahead of its heartbeat.
-    pub fn of(members: &Members, active: Option<&Run>, now: Mono) -> WorkersView {
+    pub(super) fn of(members: &Members, active: Option<&Run>, now: Mono) -> WorkersView {
         let leader = members.reign().map(|(reign, _)| LeaderView {
             epoch: reign.epoch,
             instance: reign.instance,
@@ -411,7 +411,7 @@ impl WorkersView {
 }
 
 /// `{"last_events":[…]}`, each event as it stands in the log.
-pub fn last_events(records: &[Arc<Record>]) -> Vec<u8> {
+pub(super) fn last_events(records: &[Arc<Record>]) -> Vec<u8> {
     let mut json =
         Vec::with_capacity(32 + records.iter().map(|record| record.value.len() + 1).sum::<usize>());
     json.extend_from_slice(b"{\"last_events\":[");
