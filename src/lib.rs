@@ -4,6 +4,9 @@
 //! import each other (`up` starts them), and `domain` imports nothing of ours from outside `domain`.
 
 pub mod api;
+pub mod catalog_file;
+pub mod cli;
+pub mod client;
 pub mod domain;
 pub mod exit;
 pub mod handler;

@@ -1,6 +1,6 @@
 //! Parse, log, one match, one place that prints an error and picks the exit code.
 
-use std::io::{self, BufWriter, IsTerminal, Write};
+use std::io::{self, BufWriter, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -35,9 +35,9 @@ fn main() -> ExitCode {
 fn run(cli: Cli) -> anyhow::Result<Exit> {
     match cli.command {
         Command::Up(args) => {
-            // Bars and lines would run into each other: with bars, only what goes wrong is logged.
-            let quiet = args.once && io::stderr().is_terminal();
-            telemetry::install_logs(cli.log.as_deref().unwrap_or(if quiet { "warn" } else { "info" }));
+            // A run that is waited for shows its progress and its summary: beside them only what goes wrong is logged.
+            let filter = if args.once { "warn" } else { "info" };
+            telemetry::install_logs(cli.log.as_deref().unwrap_or(filter));
             let metrics = telemetry::install_metrics()?;
             let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
             let exit = runtime.block_on(async {

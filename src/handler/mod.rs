@@ -46,4 +46,9 @@ pub type Outcome = Result<Option<Box<RawValue>>, Failure>;
 pub trait Handler: Send + Sync + 'static {
     /// Works on one object until it is loaded or has failed.
     async fn handle(&self, task: &Task) -> Outcome;
+
+    /// Whether the work is done as soon as it is asked for, so that a task of its own would cost more than it does.
+    fn is_instant(&self) -> bool {
+        false
+    }
 }

@@ -38,4 +38,8 @@ impl Handler for Simulate {
         }
         Ok(None)
     }
+
+    fn is_instant(&self) -> bool {
+        self.delay == Some(Duration::ZERO)
+    }
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use bytes::Bytes;
+use futures_util::FutureExt;
 use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
@@ -50,6 +51,8 @@ struct AtWork {
     known: Members,
     origin: Instant,
     tasks: HashMap<Held, AbortHandle>,
+    /// Work that was done on the spot and is not answered yet.
+    over: Vec<Done>,
     done: mpsc::Sender<Done>,
 }
 
@@ -70,6 +73,7 @@ impl WorkerRole {
             known: Members::default(),
             origin: Instant::now(),
             tasks: HashMap::new(),
+            over: Vec::new(),
             done,
             role: self,
         };
@@ -82,7 +86,7 @@ impl WorkerRole {
                 next_beat = Instant::now();
             }
             let caught_up = at_work.read(&mut *events, &mut *members, draining_since.is_some()).await?;
-            let mut over = Vec::new();
+            let mut over = std::mem::take(&mut at_work.over);
             while let Ok(done) = results.try_recv() {
                 over.push(done);
             }
@@ -100,6 +104,9 @@ impl WorkerRole {
                 if out_of_time || at_work.worker.may_leave(caught_up, caught_up, &at_work.known) {
                     return at_work.beat(Some(WorkerState::Gone), events.position()).await;
                 }
+            }
+            if !at_work.over.is_empty() {
+                continue;
             }
             let pause = next_beat.saturating_duration_since(Instant::now());
             let told_to_go = draining_since.is_some();
@@ -174,6 +181,13 @@ impl AtWork {
                 attempt: held.attempt,
                 entry: entry.map(|entry| entry.get().into()),
             };
+            if self.role.handler.is_instant()
+                && let Some(outcome) = self.role.handler.handle(&task).now_or_never()
+            {
+                let (started_at, took) = (Timestamp::now(), Duration::ZERO);
+                self.over.push(Done { held, stage, started_at, took, outcome });
+                continue;
+            }
             let (handler, done) = (self.role.handler.clone(), self.done.clone());
             let task = tokio::spawn(async move {
                 let (started_at, start) = (Timestamp::now(), Instant::now());
