@@ -50,7 +50,10 @@ pub struct CatalogueArgs {
 
 /// The old system's variable serves where korch's own is not set.
 fn default_file() -> PathBuf {
-    std::env::var_os("OBJETS_PATH").filter(|path| !path.is_empty()).unwrap_or_else(|| "Objets.json".into()).into()
+    std::env::var_os("OBJETS_PATH")
+        .filter(|path| !path.is_empty())
+        .unwrap_or_else(|| "Objets.json".into())
+        .into()
 }
 
 /// Flags of `up`.
@@ -199,7 +202,6 @@ fn ids(text: &str) -> Result<Ids, String> {
         .collect::<Result<_, _>>()
         .map(Ids)
 }
-
 
 #[cfg(test)]
 mod tests {

@@ -33,9 +33,9 @@ async fn get(server: &str, path: &str) -> anyhow::Result<(u16, String)> {
     let authority = server.strip_prefix("http://").map(|rest| rest.trim_end_matches('/'));
     let Some(authority) = authority else { bail!("--server {server}: it looks like http://127.0.0.1:8000") };
     let address = if authority.contains(':') { authority.to_owned() } else { format!("{authority}:80") };
-    let stream = TcpStream::connect(&address)
-        .await
-        .with_context(|| format!("nobody answers at {server}: is `korch up` running there? --server names another"))?;
+    let stream = TcpStream::connect(&address).await.with_context(|| {
+        format!("nobody answers at {server}: is `korch up` running there? --server names another")
+    })?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     tokio::spawn(connection);
     let request = Request::get(path).header("host", authority).body(Empty::<Bytes>::new())?;

@@ -33,7 +33,10 @@ impl Planning {
             .map(|target| {
                 // A final object runs with what it needs, so `+3005` says what `3005` does.
                 let id = target.trim().trim_start_matches('+').parse().map_err(|_| {
-                    Problem::new(format!("target {target:?} is no id"), "name final objects by id: 3005 or +3005")
+                    Problem::new(
+                        format!("target {target:?} is no id"),
+                        "name final objects by id: 3005 or +3005",
+                    )
                 })?;
                 Ok(ObjectId(id))
             })
@@ -59,7 +62,9 @@ impl Planning {
                 criticality: planned.criticality,
                 parents: plan.parents(planned).to_vec(),
                 satisfied: plan.satisfied(planned).to_vec(),
-                entry: planned.entry.and_then(|entry| one_line(catalog.raw(&catalog.entries()[entry as usize]))),
+                entry: planned
+                    .entry
+                    .and_then(|entry| one_line(catalog.raw(&catalog.entries()[entry as usize]))),
             })
             .collect())
     }

@@ -55,7 +55,10 @@ pub async fn show(view: &View, run: RunId) {
 
 fn standings(view: &View, run: RunId) -> (Option<[Standing; 3]>, bool) {
     view.read(|known| match known.history.run(run) {
-        Some(run) => (run.board().map(|board| Stage::ALL.map(|stage| Standing::of(board, stage))), run.finished.is_some()),
+        Some(run) => (
+            run.board().map(|board| Stage::ALL.map(|stage| Standing::of(board, stage))),
+            run.finished.is_some(),
+        ),
         None => (None, true),
     })
 }
@@ -64,9 +67,8 @@ async fn bars(view: &View, run: RunId) {
     let bars = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
     let style = ProgressStyle::with_template("{prefix:>12} {bar:30.cyan/dim} {pos:>6}/{len} {msg}")
         .unwrap_or_else(|_| ProgressStyle::default_bar());
-    let bars = Stage::ALL.map(|stage| {
-        bars.add(ProgressBar::new(0).with_style(style.clone()).with_prefix(stage.name()))
-    });
+    let bars = Stage::ALL
+        .map(|stage| bars.add(ProgressBar::new(0).with_style(style.clone()).with_prefix(stage.name())));
     loop {
         let (standings, over) = standings(view, run);
         for (bar, standing) in bars.iter().zip(standings.unwrap_or_default()) {
@@ -95,7 +97,9 @@ async fn lines(view: &View, run: RunId) {
             last = Instant::now();
             let stages = Stage::ALL.into_iter().zip(standings);
             let text: Vec<String> = stages
-                .map(|(stage, standing)| format!("{stage} {}/{} ({})", standing.through, standing.objects, standing.text()))
+                .map(|(stage, standing)| {
+                    format!("{stage} {}/{} ({})", standing.through, standing.objects, standing.text())
+                })
                 .collect();
             eprintln!("{}", text.join("; "));
         }
@@ -105,5 +109,8 @@ async fn lines(view: &View, run: RunId) {
 
 /// Waits for the run's end, at most `limit`.
 async fn pause(view: &View, limit: Duration, run: RunId) {
-    view.wait_for(limit, |known| known.history.run(run).is_none_or(|run| run.finished.is_some()).then_some(())).await;
+    view.wait_for(limit, |known| {
+        known.history.run(run).is_none_or(|run| run.finished.is_some()).then_some(())
+    })
+    .await;
 }

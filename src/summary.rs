@@ -132,11 +132,29 @@ impl Summary {
         }
         let ratio = self.duration_seconds / self.lower_bound_seconds;
         write!(out, "  took {:.2} s, lower bound {:.2} s", self.duration_seconds, self.lower_bound_seconds)?;
-        if ratio.is_finite() { writeln!(out, " (× {ratio:.2})")? } else { writeln!(out)? }
+        if ratio.is_finite() {
+            writeln!(out, " (× {ratio:.2})")?
+        } else {
+            writeln!(out)?
+        }
         for object in self.failed.iter().take(LISTED) {
-            let tries = if object.attempts > 1 { format!(" after {} attempts", object.attempts) } else { String::new() };
-            writeln!(out, "  failed   {} {}{tries}: {}", object.id, label(&object.name, object.stage), object.error)?;
-            for line in object.stderr.iter().flat_map(|stderr| stderr.lines().rev().take(3).collect::<Vec<_>>().into_iter().rev()) {
+            let tries = if object.attempts > 1 {
+                format!(" after {} attempts", object.attempts)
+            } else {
+                String::new()
+            };
+            writeln!(
+                out,
+                "  failed   {} {}{tries}: {}",
+                object.id,
+                label(&object.name, object.stage),
+                object.error
+            )?;
+            for line in object
+                .stderr
+                .iter()
+                .flat_map(|stderr| stderr.lines().rev().take(3).collect::<Vec<_>>().into_iter().rev())
+            {
                 writeln!(out, "             | {line}")?;
             }
         }
@@ -178,7 +196,8 @@ pub fn name_of(entry: &str) -> Option<String> {
 pub fn lower_bound_seconds(run: &Run, slots: u32) -> f64 {
     let Some(board) = run.board() else { return 0.0 };
     let took_us = |i: usize| -> u64 {
-        let seconds = board.attempts(i).all().iter().filter_map(|attempt| attempt.answer.as_ref()?.duration_seconds);
+        let seconds =
+            board.attempts(i).all().iter().filter_map(|attempt| attempt.answer.as_ref()?.duration_seconds);
         std::time::Duration::try_from_secs_f64(seconds.fold(0.0, f64::max))
             .map_or(0, |took| u64::try_from(took.as_micros()).unwrap_or(u64::MAX))
     };

@@ -64,7 +64,10 @@ impl Exec {
 /// Has the kernel end the command when the thread that started it ends: a killed korch leaves nothing behind that would
 /// run beside the next attempt. The threads of the runtime last as long as the process.
 #[cfg(target_os = "linux")]
-#[expect(unsafe_code, reason = "pre_exec runs between fork and exec, where only async-signal-safe calls are allowed")]
+#[expect(
+    unsafe_code,
+    reason = "pre_exec runs between fork and exec, where only async-signal-safe calls are allowed"
+)]
 fn end_with_us(command: &mut Command) {
     // SAFETY: the closure makes a single system call (prctl), allocates nothing and takes no lock.
     unsafe {
@@ -124,7 +127,11 @@ impl Handler for Exec {
                 }
             };
             let output = async {
-                tokio::join!(feed, follow(stdout, &mut out, task, false), follow(stderr, &mut err, task, true));
+                tokio::join!(
+                    feed,
+                    follow(stdout, &mut out, task, false),
+                    follow(stderr, &mut err, task, true)
+                );
             };
             tokio::pin!(output);
             let ended = async {
@@ -153,11 +160,9 @@ impl Handler for Exec {
         match status {
             Ok(status) if status.success() => Ok(result(&out.last, task)),
             Ok(status) => Err(failure(status, &err.last, stderr)),
-            Err(error) => Err(Failure {
-                error: format!("the command was lost: {error}"),
-                retryable: true,
-                stderr,
-            }),
+            Err(error) => {
+                Err(Failure { error: format!("the command was lost: {error}"), retryable: true, stderr })
+            }
         }
     }
 }
@@ -232,7 +237,8 @@ impl Output {
             return;
         }
         let text = String::from_utf8_lossy(&line[..line.len().min(LINE_BYTES)]);
-        let (id_objet, run_id, attempt, stage) = (task.object.0, &task.run_id, task.attempt, task.stage.name());
+        let (id_objet, run_id, attempt, stage) =
+            (task.object.0, &task.run_id, task.attempt, task.stage.name());
         if is_stderr {
             warn!(producer = stage, id_objet, run_id, attempt, "{text}");
         } else {

@@ -101,9 +101,11 @@ impl LocalLog {
     /// # Errors
     /// When there is no memory for it.
     pub fn memory() -> Result<LocalLog, LogError> {
-        let failed = |error: &dyn std::fmt::Display| LogError::Unavailable(format!("no log in memory: {error}"));
-        let database =
-            Database::builder().create_with_backend(InMemoryBackend::new()).map_err(|error| failed(&error))?;
+        let failed =
+            |error: &dyn std::fmt::Display| LogError::Unavailable(format!("no log in memory: {error}"));
+        let database = Database::builder()
+            .create_with_backend(InMemoryBackend::new())
+            .map_err(|error| failed(&error))?;
         LocalLog::start(database).map_err(|error| failed(&error))
     }
 
@@ -135,7 +137,8 @@ impl LocalLog {
 }
 
 fn in_use(dir: &Path, pid_file: &PathBuf) -> String {
-    let process = fs::read_to_string(pid_file).map(|pid| format!(" (process {})", pid.trim())).unwrap_or_default();
+    let process =
+        fs::read_to_string(pid_file).map(|pid| format!(" (process {})", pid.trim())).unwrap_or_default();
     format!(
         "{} is in use by another korch{process}: stop it, or give this one a --data-dir of its own",
         dir.display()
@@ -179,7 +182,8 @@ fn trim(database: &Database, before: u64) -> Result<u64, Box<dyn std::error::Err
     let transaction = database.begin_write()?;
     let start = {
         let mut blobs = transaction.open_table(BLOBS)?;
-        let keys: Vec<u64> = blobs.range(..=before)?.map(|row| row.map(|(key, _)| key.value())).collect::<Result<_, _>>()?;
+        let keys: Vec<u64> =
+            blobs.range(..=before)?.map(|row| row.map(|(key, _)| key.value())).collect::<Result<_, _>>()?;
         // The last of these may reach beyond `before`: it stays.
         let (kept, dropped) = keys.split_last().map_or((0, &[][..]), |(last, rest)| (*last, rest));
         for key in dropped {

@@ -147,7 +147,12 @@ pub trait Reader: Send {
 pub fn truncated(error: LogError) -> Result<Vec<Arc<Record>>, LogError> {
     match error {
         LogError::Truncated { partition, wanted, start } => {
-            tracing::warn!(partition, wanted, start, "records are gone from the log: reading goes on at its start");
+            tracing::warn!(
+                partition,
+                wanted,
+                start,
+                "records are gone from the log: reading goes on at its start"
+            );
             Ok(Vec::new())
         }
         other => Err(other),

@@ -158,27 +158,34 @@ impl Orchestrator {
     fn observe(&self, records: &[Arc<Record>]) {
         self.view.read(|known| {
             for record in records {
-                let Ok(Event { run: Some(run), body: Body::ObjectLoaded(answer), .. }) = record.event() else {
+                let Ok(Event { run: Some(run), body: Body::ObjectLoaded(answer), .. }) = record.event()
+                else {
                     continue;
                 };
                 let Some(board) = known.history.run(*run).and_then(|run| run.board()) else { continue };
                 let Some(i) = board.position(answer.object) else { continue };
                 let offered = board.attempts(i).last().and_then(|last| last.offer).map(|offer| offer.at);
-                let waited = answer.meta.started_at.zip(offered).map(|(start, offer)| start.duration_since(offer));
+                let waited =
+                    answer.meta.started_at.zip(offered).map(|(start, offer)| start.duration_since(offer));
                 telemetry::object_done(
                     board.object(i).stage,
                     waited.and_then(|waited| Duration::try_from(waited).ok()).unwrap_or_default(),
-                    Duration::try_from_secs_f64(answer.meta.duration_seconds.unwrap_or(0.0)).unwrap_or_default(),
+                    Duration::try_from_secs_f64(answer.meta.duration_seconds.unwrap_or(0.0))
+                        .unwrap_or_default(),
                 );
             }
         });
     }
 
     async fn elect(&self, epoch: u64) -> anyhow::Result<()> {
-        let event = Event { at: Timestamp::now(), run: None, epoch: Some(epoch), body: Body::OrchestratorElected };
+        let event =
+            Event { at: Timestamp::now(), run: None, epoch: Some(epoch), body: Body::OrchestratorElected };
         let value: Bytes = event.encode().into();
-        let records = (0..self.events.partitions())
-            .map(|partition| NewRecord { partition: Some(partition), key: Bytes::new(), value: value.clone() });
+        let records = (0..self.events.partitions()).map(|partition| NewRecord {
+            partition: Some(partition),
+            key: Bytes::new(),
+            value: value.clone(),
+        });
         append(&*self.events, records.collect()).await?;
         telemetry::published(&event, "orchestrator");
         Ok(())
@@ -186,7 +193,8 @@ impl Orchestrator {
 
     /// The run that a start without `--idle` asks for. Whether one was asked for is returned.
     async fn ask_for_a_run(&mut self) -> anyhow::Result<bool> {
-        if !std::mem::take(&mut self.start_a_run) || self.view.read(|known| known.history.active().is_some()) {
+        if !std::mem::take(&mut self.start_a_run) || self.view.read(|known| known.history.active().is_some())
+        {
             return Ok(false);
         }
         let request = Request { requested_by: Some("start".into()), ..Request::default() };
@@ -242,11 +250,12 @@ impl Orchestrator {
             }
             Err(problems) => {
                 tracing::error!("{problems}");
-                self.view.read(|known| {
-                    let run = known.history.run(run)?;
-                    Some(scheduler.refused(self.now(), run, Some(problems_json(&problems))))
-                })
-                .unwrap_or_default()
+                self.view
+                    .read(|known| {
+                        let run = known.history.run(run)?;
+                        Some(scheduler.refused(self.now(), run, Some(problems_json(&problems))))
+                    })
+                    .unwrap_or_default()
             }
         })
     }

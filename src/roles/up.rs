@@ -65,7 +65,8 @@ pub async fn run(
         }
     }
     let listeners = listen(&args).await?;
-    let events: Arc<dyn Log> = Arc::new(if args.memory { LocalLog::memory()? } else { LocalLog::open(&args.data_dir)? });
+    let events: Arc<dyn Log> =
+        Arc::new(if args.memory { LocalLog::memory()? } else { LocalLog::open(&args.data_dir)? });
     // Whoever holds the directory is alone: members of earlier processes are gone, so nothing of them is kept.
     let members: Arc<dyn Log> = Arc::new(LocalLog::memory()?);
     let view = Arc::new(View::new());
@@ -81,7 +82,9 @@ pub async fn run(
         let api = Api {
             view: view.clone(),
             log: events.clone(),
-            preview: Some(Arc::new(move |targets: &[String]| preview.objects(targets).map_err(|problems| planning::refused(&problems)))),
+            preview: Some(Arc::new(move |targets: &[String]| {
+                preview.objects(targets).map_err(|problems| planning::refused(&problems))
+            })),
             page,
             metrics: metrics.clone(),
             shutdown: stopping.clone(),
@@ -148,7 +151,8 @@ pub async fn run(
     };
     let interrupted = async {
         // The first signal was seen; a second one ends the wait.
-        let _ = signals.count.wait_for(|count| *count >= 2 || (exit != Exit::Interrupted && *count >= 1)).await;
+        let _ =
+            signals.count.wait_for(|count| *count >= 2 || (exit != Exit::Interrupted && *count >= 1)).await;
     };
     tokio::select! {
         finished = finish => finished?,
@@ -172,7 +176,9 @@ async fn attend(args: &UpArgs, view: &View) -> anyhow::Result<Exit> {
         if args.once {
             progress::show(view, run).await;
         } else {
-            let over = |known: &crate::view::Known| known.history.run(run).is_none_or(|run| run.finished.is_some()).then_some(());
+            let over = |known: &crate::view::Known| {
+                known.history.run(run).is_none_or(|run| run.finished.is_some()).then_some(())
+            };
             while view.wait_for(Duration::from_secs(3600), over).await.is_none() {}
         }
         let summary = view.read(|known| Summary::of(known.history.run(run)?, args.slots));

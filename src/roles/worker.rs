@@ -128,7 +128,12 @@ impl WorkerRole {
 
 impl AtWork {
     /// Reads the members topic, and the events that are there. While draining, up to an end taken at the returned instant.
-    async fn read(&mut self, events: &mut dyn Reader, members: &mut dyn Reader, to_end: bool) -> anyhow::Result<Mono> {
+    async fn read(
+        &mut self,
+        events: &mut dyn Reader,
+        members: &mut dyn Reader,
+        to_end: bool,
+    ) -> anyhow::Result<Mono> {
         loop {
             let records = members.next(Duration::ZERO).await.or_else(truncated)?;
             if records.is_empty() {
@@ -162,7 +167,11 @@ impl AtWork {
             }
             for held in self.worker.apply(event, record.stamp().place, &self.known) {
                 if let Some(task) = self.tasks.remove(&held) {
-                    tracing::info!(id_objet = held.id_objet.0, attempt = held.attempt, "ended: it is no longer ours");
+                    tracing::info!(
+                        id_objet = held.id_objet.0,
+                        attempt = held.attempt,
+                        "ended: it is no longer ours"
+                    );
                     task.abort();
                 }
             }
