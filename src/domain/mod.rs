@@ -1,6 +1,7 @@
 //! The pure core: no async, no IO, no clock, no randomness. Time and events go in, events come out.
 
 pub mod attempt;
+pub mod audit;
 pub mod board;
 pub mod catalog;
 pub mod event;
@@ -12,4 +13,5 @@ pub mod object;
 pub mod plan;
 pub mod run;
 pub mod scheduler;
+pub mod simulation;
 pub mod worker;
