@@ -1,357 +1,152 @@
-//! The embedded log: one partition, on disk or in memory, in redb.
+//! The embedded log: one partition, on disk or in memory.
 //!
 //! One thread writes. It takes everything that waits to be appended, writes it in one transaction with one fsync, shows it
-//! to the readers, and only then tells the appenders. Records stand in blobs, each under the offset of its first record:
-//! a row a record would cost more than the fsync.
+//! to the readers, and only then tells the appenders: nothing is seen that a crash could take back. Readers that follow the
+//! end are served from memory, those behind it from the file.
 
 use std::collections::VecDeque;
-use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
-use bytes::{Buf, Bytes};
-use parking_lot::Mutex;
-use redb::{
-    Database, DatabaseError, Durability, ReadableDatabase, ReadableTable, TableDefinition,
-    backends::InMemoryBackend,
-};
 use tokio::sync::{mpsc, oneshot, watch};
-use uuid::Uuid;
+use tokio::task;
 
 use super::{From, Log, LogError, NewRecord, Reader, Record};
+use store::{Bounds, Hold, Opener, READ_BYTES, READ_RECORDS, Store};
 
-/// Blobs of records, by the offset of their first.
-const BLOBS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("blobs");
-/// What is known of the log itself.
-const META: TableDefinition<'_, &str, &str> = TableDefinition::new("meta");
-/// The layout of this file's tables and blobs.
-const FORMAT: &str = "1";
+mod blob;
+mod store;
+#[cfg(test)]
+mod tests;
 
-/// A blob is closed once it is this large, in bytes.
-const BLOB_BYTES: usize = 1 << 20;
-/// One transaction takes at most so many bytes of what waits.
-const COMMIT_BYTES: usize = 16 << 20;
 /// So many appends may wait for the writer; more wait at the door.
-const WAITING_APPENDS: usize = 1024;
-/// The records kept at hand for readers that follow the end.
-const TAIL_RECORDS: usize = 65_536;
-const TAIL_BYTES: usize = 64 << 20;
-/// A reader gets at most so much at once.
-const BATCH_RECORDS: usize = 4_096;
-const BATCH_BYTES: usize = 4 << 20;
+const WAITING: usize = 1024;
+/// One transaction takes no further append once it has so many bytes.
+const TRANSACTION_BYTES: usize = 8 << 20;
+/// What is kept in memory for the readers that follow the end.
+const TAIL: Most = Most { records: 65_536, bytes: 32 << 20 };
 
-/// An append on its way to the writer.
-struct Append {
-    records: Vec<NewRecord>,
-    answer: oneshot::Sender<Result<(), LogError>>,
-}
-
-/// The embedded log. Dropping the last handle ends the writer and frees the directory.
-pub struct LocalLog {
-    shared: Arc<Shared>,
-    appends: mpsc::Sender<Append>,
-}
-
-struct Shared {
-    id: String,
-    database: Database,
-    tail: Mutex<Tail>,
-    /// The end, told to everyone who waits for more.
-    end: watch::Sender<u64>,
-}
-
-/// The last records, and the bounds of the log.
-#[derive(Default)]
-struct Tail {
-    records: VecDeque<Arc<Record>>,
+/// A bound on records held in memory.
+#[derive(Clone, Copy)]
+struct Most {
+    records: usize,
     bytes: usize,
+}
+
+/// The embedded log. Dropping it does what [`LocalLog::close`] does, and waits for it.
+pub struct LocalLog {
+    id: String,
+    store: Arc<Store>,
+    state: watch::Receiver<State>,
+    /// None only while it is dropped.
+    commands: Option<mpsc::Sender<Command>>,
+    writer: Option<JoinHandle<()>>,
+}
+
+/// What the writer is asked to do.
+enum Command {
+    Append { records: Vec<NewRecord>, done: oneshot::Sender<Result<(), LogError>> },
+    Trim { before: u64, done: oneshot::Sender<Result<u64, LogError>> },
+    Close,
+}
+
+/// What readers see. Only the writer changes it, and only to what is durable.
+struct State {
     start: u64,
     end: u64,
-    last_us: i64,
+    closed: bool,
+    /// The last records, up to the end.
+    tail: VecDeque<Arc<Record>>,
+    tail_bytes: usize,
+    tail_most: Most,
 }
 
 impl LocalLog {
-    /// Opens the log in `dir`, made if absent.
+    /// Opens the log in the directory `dir`, made if absent. Blocks: after a crash all of the log is read and checked.
     ///
     /// # Errors
-    /// When another process has it, or the directory or what is in it cannot be used.
+    /// When another process has it, or the directory or what is in it cannot be used; the text says what to do.
     pub fn open(dir: &Path) -> Result<LocalLog, LogError> {
-        let unusable = |error: &dyn std::fmt::Display| {
-            LogError::Unavailable(format!(
-                "the log in {} cannot be used: {error}. Give korch another --data-dir, or --memory to keep nothing",
-                dir.display()
-            ))
-        };
-        fs::create_dir_all(dir).map_err(|error| unusable(&error))?;
-        let pid_file = dir.join("pid");
-        let database = Database::create(dir.join("events.redb")).map_err(|error| match error {
-            DatabaseError::DatabaseAlreadyOpen => LogError::Unavailable(in_use(dir, &pid_file)),
-            other => unusable(&other),
-        })?;
-        // Only for the message that another process gets.
-        fs::write(&pid_file, std::process::id().to_string()).map_err(|error| unusable(&error))?;
-        LocalLog::start(database).map_err(|error| unusable(&error))
+        let hold = Hold::take(dir)?;
+        let place = dir.join("events.redb").display().to_string();
+        LocalLog::start(place, store::in_dir(dir), Some(hold), TAIL)
     }
 
     /// A log that is gone with its process.
     ///
     /// # Errors
-    /// When there is no memory for it.
+    /// When it cannot be made.
     pub fn memory() -> Result<LocalLog, LogError> {
-        let failed =
-            |error: &dyn std::fmt::Display| LogError::Unavailable(format!("no log in memory: {error}"));
-        let database = Database::builder()
-            .create_with_backend(InMemoryBackend::new())
-            .map_err(|error| failed(&error))?;
-        LocalLog::start(database).map_err(|error| failed(&error))
+        LocalLog::start("the log in memory".into(), store::in_memory(), None, TAIL)
     }
 
-    fn start(database: Database) -> Result<LocalLog, Box<dyn std::error::Error>> {
-        let (id, tail) = prepare(&database)?;
-        let end = watch::Sender::new(tail.end);
-        let shared = Arc::new(Shared { id, database, tail: Mutex::new(tail), end });
-        let (appends, waiting) = mpsc::channel(WAITING_APPENDS);
-        let writer = shared.clone();
-        std::thread::Builder::new().name("korch-log".into()).spawn(move || write(&writer, waiting))?;
-        Ok(LocalLog { shared, appends })
+    fn start(
+        place: String,
+        mut opener: Opener,
+        hold: Option<Hold>,
+        tail_most: Most,
+    ) -> Result<LocalLog, LogError> {
+        let (store, id, bounds) = Store::open(place, &mut opener)?;
+        let store = Arc::new(store);
+        let Bounds { start, end, last_us } = bounds;
+        let state = State { start, end, closed: false, tail: VecDeque::new(), tail_bytes: 0, tail_most };
+        let (state, seen) = watch::channel(state);
+        let (commands, waiting) = mpsc::channel(WAITING);
+        let writer = Writer { id: id.clone(), store: store.clone(), opener, state, last_us, hold };
+        let writer = std::thread::Builder::new()
+            .name("korch-log".into())
+            .spawn(move || writer.run(waiting))
+            .map_err(|error| LogError::Unavailable(format!("no thread to write the log: {error}")))?;
+        Ok(LocalLog { id, store, state: seen, commands: Some(commands), writer: Some(writer) })
     }
 
-    /// Drops what stands wholly below `before`, in whole blobs: the log then starts at the first blob that is left.
+    /// Drops what stands wholly below `before`, in whole blobs; the offset at which the log then starts.
+    /// The room is used again for what is appended; the file does not shrink.
     ///
     /// # Errors
-    /// When the storage fails; nothing is dropped then.
-    pub fn trim(&self, before: u64) -> Result<(), LogError> {
-        let start = trim(&self.shared.database, before).map_err(|error| storage(&*error))?;
-        let mut tail = self.shared.tail.lock();
-        tail.start = tail.start.max(start);
-        while tail.records.front().is_some_and(|record| record.offset < start) {
-            if let Some(record) = tail.records.pop_front() {
-                tail.bytes -= size(&record);
-            }
-        }
-        Ok(())
+    /// When the log is closed or its storage failed.
+    pub async fn trim(&self, before: u64) -> Result<u64, LogError> {
+        let (done, answer) = oneshot::channel();
+        self.command(Command::Trim { before, done }).await?;
+        answer.await.map_err(|_| LogError::Closed)?
+    }
+
+    /// Finishes what waits to be appended, then ends the log: its directory is free, and every reader and appender gets
+    /// [`LogError::Closed`]. Closing again does nothing.
+    pub async fn close(&self) {
+        // An error says that the writer ends already.
+        let _ = self.command(Command::Close).await;
+        let _ = self.state.clone().wait_for(|state| state.closed).await;
+    }
+
+    async fn command(&self, command: Command) -> Result<(), LogError> {
+        let commands = self.commands.as_ref().ok_or(LogError::Closed)?;
+        commands.send(command).await.map_err(|_| LogError::Closed)
+    }
+
+    fn open_state(&self) -> Result<watch::Ref<'_, State>, LogError> {
+        let state = self.state.borrow();
+        if state.closed { Err(LogError::Closed) } else { Ok(state) }
     }
 }
 
-fn in_use(dir: &Path, pid_file: &PathBuf) -> String {
-    let process =
-        fs::read_to_string(pid_file).map(|pid| format!(" (process {})", pid.trim())).unwrap_or_default();
-    format!(
-        "{} is in use by another korch{process}: stop it, or give this one a --data-dir of its own",
-        dir.display()
-    )
-}
-
-fn storage(error: &dyn std::fmt::Display) -> LogError {
-    LogError::Unavailable(format!("the log's storage failed: {error}"))
-}
-
-/// Makes or checks the tables; the log's id and bounds.
-fn prepare(database: &Database) -> Result<(String, Tail), Box<dyn std::error::Error>> {
-    let transaction = database.begin_write()?;
-    let mut tail = Tail::default();
-    let id = {
-        let mut meta = transaction.open_table(META)?;
-        let format = meta.get("format")?.map(|format| format.value().to_owned());
-        if let Some(format) = format.filter(|format| format != FORMAT) {
-            return Err(format!("it has format {format}, this korch reads format {FORMAT}").into());
-        }
-        meta.insert("format", FORMAT)?;
-        let known = meta.get("id")?.map(|id| id.value().to_owned());
-        let id = known.unwrap_or_else(|| Uuid::now_v7().to_string());
-        meta.insert("id", id.as_str())?;
-        let blobs = transaction.open_table(BLOBS)?;
-        if let Some((start, _)) = blobs.first()? {
-            tail.start = start.value();
-        }
-        if let Some((first, blob)) = blobs.last()? {
-            let last = decode(first.value(), &Bytes::copy_from_slice(blob.value()))?;
-            tail.end = first.value() + last.len() as u64;
-            tail.last_us = last.last().map_or(0, |record| record.timestamp_us);
-        }
-        id
-    };
-    transaction.commit()?;
-    Ok((id, tail))
-}
-
-fn trim(database: &Database, before: u64) -> Result<u64, Box<dyn std::error::Error>> {
-    let transaction = database.begin_write()?;
-    let start = {
-        let mut blobs = transaction.open_table(BLOBS)?;
-        let keys: Vec<u64> =
-            blobs.range(..=before)?.map(|row| row.map(|(key, _)| key.value())).collect::<Result<_, _>>()?;
-        // The last of these may reach beyond `before`: it stays.
-        let (kept, dropped) = keys.split_last().map_or((0, &[][..]), |(last, rest)| (*last, rest));
-        for key in dropped {
-            blobs.remove(key)?;
-        }
-        kept
-    };
-    transaction.commit()?;
-    Ok(start)
-}
-
-/// The writer's life: until every handle of the log is gone.
-fn write(shared: &Shared, mut waiting: mpsc::Receiver<Append>) {
-    while let Some(first) = waiting.blocking_recv() {
-        let mut bytes = first.bytes();
-        let mut appends = vec![first];
-        while bytes < COMMIT_BYTES
-            && let Ok(next) = waiting.try_recv()
-        {
-            bytes += next.bytes();
-            appends.push(next);
-        }
-        let written = commit(shared, &mut appends).map_err(|error| error.to_string());
-        for append in appends {
-            // An appender that no longer waits has been dropped: what it wanted is done all the same.
-            let _ = append.answer.send(written.clone().map_err(|error| storage(&error)));
+impl Drop for LocalLog {
+    fn drop(&mut self) {
+        // Without a sender the writer finishes and ends.
+        self.commands = None;
+        if let Some(writer) = self.writer.take() {
+            let _ = writer.join();
         }
     }
-}
-
-impl Append {
-    fn bytes(&self) -> usize {
-        self.records.iter().map(|record| record.key.len() + record.value.len() + RECORD_HEAD).sum()
-    }
-}
-
-/// Writes what waits in one transaction, then shows it to the readers.
-fn commit(shared: &Shared, appends: &mut [Append]) -> Result<(), Box<dyn std::error::Error>> {
-    let (first, last_us) = {
-        let tail = shared.tail.lock();
-        (tail.end, tail.last_us)
-    };
-    let now_us = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros());
-    let now_us = i64::try_from(now_us).unwrap_or(i64::MAX).max(last_us);
-    let mut records = Vec::new();
-    for record in appends.iter_mut().flat_map(|append| append.records.drain(..)) {
-        let offset = first + records.len() as u64;
-        records.push(Arc::new(Record::new(0, offset, now_us, record.key, record.value)));
-    }
-    let mut transaction = shared.database.begin_write()?;
-    transaction.set_durability(Durability::Immediate)?;
-    {
-        let mut table = transaction.open_table(BLOBS)?;
-        let mut blob = Vec::new();
-        let mut blob_first = first;
-        for record in &records {
-            encode(record, &mut blob);
-            if blob.len() >= BLOB_BYTES {
-                table.insert(blob_first, blob.as_slice())?;
-                blob.clear();
-                blob_first = record.offset + 1;
-            }
-        }
-        if !blob.is_empty() {
-            table.insert(blob_first, blob.as_slice())?;
-        }
-    }
-    transaction.commit()?;
-    let mut tail = shared.tail.lock();
-    tail.last_us = now_us;
-    tail.end += records.len() as u64;
-    for record in records {
-        tail.bytes += size(&record);
-        tail.records.push_back(record);
-    }
-    while tail.records.len() > TAIL_RECORDS || tail.bytes > TAIL_BYTES {
-        if let Some(record) = tail.records.pop_front() {
-            tail.bytes -= size(&record);
-        }
-    }
-    let end = tail.end;
-    drop(tail);
-    shared.end.send_replace(end);
-    Ok(())
-}
-
-fn size(record: &Record) -> usize {
-    record.key.len() + record.value.len() + size_of::<Record>()
-}
-
-/// A record in a blob: timestamp (8 bytes), length of the key (4), length of the value (4), key, value; little-endian.
-const RECORD_HEAD: usize = 16;
-
-fn encode(record: &Record, blob: &mut Vec<u8>) {
-    let length = |bytes: &Bytes| u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_le_bytes();
-    blob.extend_from_slice(&record.timestamp_us.to_le_bytes());
-    blob.extend_from_slice(&length(&record.key));
-    blob.extend_from_slice(&length(&record.value));
-    blob.extend_from_slice(&record.key);
-    blob.extend_from_slice(&record.value);
-}
-
-fn decode(first: u64, blob: &Bytes) -> io::Result<Vec<Arc<Record>>> {
-    let torn = || io::Error::new(io::ErrorKind::InvalidData, format!("the blob at offset {first} is torn"));
-    let mut rest = blob.clone();
-    let mut records = Vec::new();
-    while !rest.is_empty() {
-        if rest.len() < RECORD_HEAD {
-            return Err(torn());
-        }
-        let timestamp_us = rest.get_i64_le();
-        let (key, value) = (rest.get_u32_le() as usize, rest.get_u32_le() as usize);
-        if rest.len() < key + value {
-            return Err(torn());
-        }
-        let (key, value) = (rest.split_to(key), rest.split_to(value));
-        let offset = first + records.len() as u64;
-        records.push(Arc::new(Record::new(0, offset, timestamp_us, key, value)));
-    }
-    Ok(records)
-}
-
-impl Shared {
-    /// The records from `offset` on, from the tail or from the storage; none at the end.
-    fn read(&self, offset: u64) -> Result<Vec<Arc<Record>>, LogError> {
-        {
-            let tail = self.tail.lock();
-            if offset < tail.start {
-                return Err(LogError::Truncated { partition: 0, wanted: offset, start: tail.start });
-            }
-            if offset >= tail.end {
-                return Ok(Vec::new());
-            }
-            let tail_start = tail.end - tail.records.len() as u64;
-            if offset >= tail_start {
-                let from = usize::try_from(offset - tail_start).unwrap_or(usize::MAX);
-                return Ok(bounded(tail.records.range(from..)));
-            }
-        }
-        let blob = || -> Result<Option<(u64, Bytes)>, redb::Error> {
-            let table = self.database.begin_read()?.open_table(BLOBS)?;
-            let row = table.range(..=offset)?.next_back().transpose()?;
-            Ok(row.map(|(first, blob)| (first.value(), Bytes::copy_from_slice(blob.value()))))
-        };
-        let Some((first, blob)) = blob().map_err(|error| storage(&error))? else { return Ok(Vec::new()) };
-        let records = decode(first, &blob).map_err(|error| storage(&error))?;
-        let skip = usize::try_from(offset - first).unwrap_or(usize::MAX);
-        Ok(bounded(records.iter().skip(skip)))
-    }
-}
-
-fn bounded<'a>(records: impl Iterator<Item = &'a Arc<Record>>) -> Vec<Arc<Record>> {
-    let mut bytes = 0;
-    records
-        .take(BATCH_RECORDS)
-        .take_while(|record| {
-            let fits = bytes < BATCH_BYTES;
-            bytes += record.value.len();
-            fits
-        })
-        .cloned()
-        .collect()
 }
 
 #[async_trait]
 impl Log for LocalLog {
     fn id(&self) -> &str {
-        &self.shared.id
+        &self.id
     }
 
     fn partitions(&self) -> u32 {
@@ -359,64 +154,299 @@ impl Log for LocalLog {
     }
 
     async fn append(&self, records: Vec<NewRecord>) -> Result<(), LogError> {
-        if records.is_empty() {
-            return Ok(());
+        let sizes = records.iter().map(|record| record.key.len() + record.value.len());
+        if let Some(bytes) = sizes.max().filter(|bytes| *bytes > blob::MAX_RECORD_BYTES) {
+            return Err(LogError::TooLarge { bytes, most: blob::MAX_RECORD_BYTES });
         }
-        let (answer, answered) = oneshot::channel();
-        self.appends.send(Append { records, answer }).await.map_err(|_| LogError::Closed)?;
-        answered.await.map_err(|_| LogError::Closed)?
+        let (done, answer) = oneshot::channel();
+        self.command(Command::Append { records, done }).await?;
+        answer.await.map_err(|_| LogError::Closed)?
     }
 
     async fn ends(&self) -> Result<Vec<u64>, LogError> {
-        Ok(vec![self.shared.tail.lock().end])
+        Ok(vec![self.open_state()?.end])
     }
 
     async fn starts(&self) -> Result<Vec<u64>, LogError> {
-        Ok(vec![self.shared.tail.lock().start])
+        Ok(vec![self.open_state()?.start])
     }
 
     async fn reader(&self, from: From) -> Result<Box<dyn Reader>, LogError> {
         let position = {
-            let tail = self.shared.tail.lock();
+            let state = self.open_state()?;
             match from {
-                From::Start => tail.start,
-                From::End => tail.end,
-                From::Offsets(offsets) => offsets.first().copied().unwrap_or(tail.start),
+                From::Start => state.start,
+                From::End => state.end,
+                From::Offsets(offsets) => match offsets[..] {
+                    [offset] => offset,
+                    _ => {
+                        return Err(LogError::Unavailable(format!(
+                            "offsets of {} partitions were given, the embedded log has 1",
+                            offsets.len()
+                        )));
+                    }
+                },
             }
         };
         Ok(Box::new(LocalReader {
-            end: self.shared.end.subscribe(),
-            shared: self.shared.clone(),
+            store: self.store.clone(),
+            state: self.state.clone(),
             position: [position],
+            fetching: None,
         }))
     }
 }
 
+/// The one that writes, on a thread of its own.
+struct Writer {
+    id: String,
+    store: Arc<Store>,
+    opener: Opener,
+    state: watch::Sender<State>,
+    /// No record has a later timestamp.
+    last_us: i64,
+    /// Let go last, once the file is closed.
+    hold: Option<Hold>,
+}
+
+impl Writer {
+    fn run(mut self, mut commands: mpsc::Receiver<Command>) {
+        while let Some(command) = commands.blocking_recv() {
+            let mut next = Some(command);
+            let (mut records, mut bytes, mut appenders) = (Vec::new(), 0, Vec::new());
+            while let Some(Command::Append { records: more, done }) = next {
+                bytes +=
+                    more.iter().map(|record| blob::encoded_bytes(&record.key, &record.value)).sum::<usize>();
+                records.extend(more);
+                appenders.push(done);
+                next = if bytes < TRANSACTION_BYTES { commands.try_recv().ok() } else { None };
+            }
+            if !appenders.is_empty() {
+                let written = self.append(records);
+                for done in appenders {
+                    // Whoever no longer waits for the answer wanted it done all the same.
+                    let _ = done.send(written.as_ref().map(|()| ()).map_err(again));
+                }
+            }
+            match next {
+                Some(Command::Trim { before, done }) => {
+                    let _ = done.send(self.trim(before));
+                }
+                // What waits already is still taken.
+                Some(Command::Close) => commands.close(),
+                Some(Command::Append { .. }) | None => {}
+            }
+        }
+        self.store.close();
+        self.hold = None;
+        self.state.send_modify(|state| {
+            state.closed = true;
+            state.tail = VecDeque::new();
+        });
+    }
+
+    fn append(&mut self, new: Vec<NewRecord>) -> Result<(), LogError> {
+        if !self.store.is_open() {
+            self.recover()?;
+        }
+        if new.is_empty() {
+            return Ok(());
+        }
+        let now_us = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros());
+        let now_us = i64::try_from(now_us).unwrap_or(i64::MAX).max(self.last_us);
+        let end = self.state.borrow().end;
+        let records: Vec<Arc<Record>> = (end..)
+            .zip(new)
+            .map(|(offset, new)| Arc::new(Record::new(0, offset, now_us, new.key, new.value)))
+            .collect();
+        self.store.append(&records).inspect_err(|error| self.failed(error))?;
+        self.last_us = now_us;
+        self.state.send_modify(|state| state.push(records));
+        Ok(())
+    }
+
+    fn trim(&mut self, before: u64) -> Result<u64, LogError> {
+        if !self.store.is_open() {
+            self.recover()?;
+        }
+        let (start, end) = {
+            let state = self.state.borrow();
+            (state.start, state.end)
+        };
+        let mut bounds = Bounds { start, end, last_us: self.last_us };
+        bounds.start = self.store.start_after_trim(before, bounds)?.max(start);
+        if bounds.start > start {
+            // Told first: a reader that no longer finds a record then knows why.
+            self.state.send_modify(|state| state.start_at(bounds.start));
+            self.store.trim(bounds).inspect_err(|error| self.failed(error))?;
+        }
+        Ok(bounds.start)
+    }
+
+    /// After a failed write: opens the file again, for redb does nothing more before that.
+    fn failed(&mut self, error: &LogError) {
+        tracing::error!(%error, "the log could not be written");
+        if let Err(error) = self.recover() {
+            tracing::error!(%error, "the log could not be opened again: the next append tries once more");
+        }
+    }
+
+    /// Opens the file again and shows what it holds: a write that failed may have reached it, as a whole or not at all.
+    fn recover(&mut self) -> Result<(), LogError> {
+        let (id, bounds) = self.store.reopen(&mut self.opener)?;
+        let mut found = Vec::new();
+        let mut next = self.state.borrow().end;
+        if id != self.id || bounds.end < next {
+            self.store.close();
+            return Err(LogError::Unavailable(format!(
+                "{} is no longer the log that was opened: it was replaced, or lost records",
+                self.store.place()
+            )));
+        }
+        while next < bounds.end {
+            let records = self.store.read(next, bounds.end).inspect_err(|_| self.store.close())?;
+            next += records.len() as u64;
+            found.extend(records);
+        }
+        self.last_us = self.last_us.max(bounds.last_us);
+        self.state.send_modify(|state| {
+            state.start = bounds.start;
+            state.push(found);
+        });
+        Ok(())
+    }
+}
+
+/// One error, told to every appender of a transaction.
+fn again(error: &LogError) -> LogError {
+    match error {
+        LogError::Closed => LogError::Closed,
+        other => LogError::Unavailable(other.to_string()),
+    }
+}
+
+impl State {
+    /// Takes `records`, which continue the log, and lets go of the oldest ones that no longer fit.
+    fn push(&mut self, records: Vec<Arc<Record>>) {
+        self.end += records.len() as u64;
+        self.tail_bytes += records.iter().map(|record| held_bytes(record)).sum::<usize>();
+        self.tail.extend(records);
+        while self.tail.len() > self.tail_most.records || self.tail_bytes > self.tail_most.bytes {
+            self.let_go_of_oldest();
+        }
+    }
+
+    fn start_at(&mut self, start: u64) {
+        self.start = start;
+        while self.tail.front().is_some_and(|record| record.offset < start) {
+            self.let_go_of_oldest();
+        }
+    }
+
+    fn let_go_of_oldest(&mut self) {
+        if let Some(record) = self.tail.pop_front() {
+            self.tail_bytes -= held_bytes(&record);
+        }
+    }
+
+    /// The records from `offset` on, as many as one read answers; none if the first is not in the tail.
+    fn from_tail(&self, offset: u64) -> Vec<Arc<Record>> {
+        let first = self.end - self.tail.len() as u64;
+        let Some(skipped) = offset.checked_sub(first).and_then(|skipped| usize::try_from(skipped).ok())
+        else {
+            return Vec::new();
+        };
+        let mut bytes = 0;
+        let records = self.tail.iter().skip(skipped).take(READ_RECORDS).take_while(|record| {
+            bytes += record.key.len() + record.value.len();
+            bytes <= READ_BYTES
+        });
+        records.cloned().collect()
+    }
+}
+
+/// The memory that a record in the tail takes, in bytes, about.
+fn held_bytes(record: &Record) -> usize {
+    size_of::<Record>() + record.key.len() + record.value.len()
+}
+
 struct LocalReader {
-    shared: Arc<Shared>,
-    end: watch::Receiver<u64>,
+    store: Arc<Store>,
+    state: watch::Receiver<State>,
     position: [u64; 1],
+    /// A read of the file at the position. It outlives a `next` that is dropped: the one after it finds it further on.
+    fetching: Option<task::JoinHandle<Result<Vec<Arc<Record>>, LogError>>>,
+}
+
+/// What a reader finds at its position.
+enum Found {
+    Nothing,
+    Records(Vec<Arc<Record>>),
+    /// In the file, not in the tail. The log ends at `end`.
+    InFile {
+        end: u64,
+    },
+}
+
+impl LocalReader {
+    /// What is there, without waiting.
+    fn look(&mut self) -> Result<Found, LogError> {
+        let position = self.position[0];
+        let state = self.state.borrow();
+        if state.closed {
+            return Err(LogError::Closed);
+        }
+        if position < state.start {
+            self.position = [state.start];
+            self.fetching = None;
+            return Err(LogError::Truncated { partition: 0, wanted: position, start: state.start });
+        }
+        if position >= state.end {
+            return Ok(Found::Nothing);
+        }
+        let records = state.from_tail(position);
+        Ok(if records.is_empty() { Found::InFile { end: state.end } } else { Found::Records(records) })
+    }
 }
 
 #[async_trait]
 impl Reader for LocalReader {
     async fn next(&mut self, wait: Duration) -> Result<Vec<Arc<Record>>, LogError> {
-        let position = self.position[0];
-        if *self.end.borrow_and_update() <= position {
-            if wait.is_zero() {
-                return Ok(Vec::new());
+        // A reader that always finds something is not to keep its thread from others.
+        task::consume_budget().await;
+        let mut found = self.look()?;
+        if matches!(found, Found::Nothing) {
+            let position = self.position[0];
+            let more =
+                self.state.wait_for(|state| state.closed || state.end > position || state.start > position);
+            match tokio::time::timeout(wait, more).await.map(|more| more.is_ok()) {
+                Err(_elapsed) => return Ok(Vec::new()),
+                // The writer ended without a word: it panicked.
+                Ok(false) => return Err(LogError::Closed),
+                Ok(true) => found = self.look()?,
             }
-            let more = self.end.wait_for(|end| *end > position);
-            // Whether time is up or there is more, what is there is read. The sender lives as long as this reader.
-            let _ = tokio::time::timeout(wait, more).await;
         }
-        let records = self.shared.read(position).inspect_err(|error| {
-            if let LogError::Truncated { start, .. } = error {
-                self.position[0] = *start;
+        let records = match found {
+            Found::Nothing => return Ok(Vec::new()),
+            Found::Records(records) => records,
+            Found::InFile { end } => {
+                let (store, position) = (self.store.clone(), self.position[0]);
+                let fetching = self
+                    .fetching
+                    .get_or_insert_with(|| task::spawn_blocking(move || store.read(position, end)));
+                let fetched = fetching.await;
+                self.fetching = None;
+                match fetched {
+                    Ok(Ok(records)) => records,
+                    // Trimmed meanwhile, perhaps, or closed: that is then what there is to tell.
+                    Ok(Err(error)) => return self.look().and(Err(error)),
+                    // The runtime ends.
+                    Err(_) => return Err(LogError::Closed),
+                }
             }
-        })?;
+        };
         if let Some(last) = records.last() {
-            self.position[0] = last.offset + 1;
+            self.position = [last.offset + 1];
         }
         Ok(records)
     }

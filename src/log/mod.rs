@@ -89,6 +89,14 @@ pub enum LogError {
     /// The log is closed: its process is ending.
     #[error("the log is closed")]
     Closed,
+    /// A record that no log takes; nothing of its batch was appended.
+    #[error("a record of {bytes} bytes is too large for the log, which takes {most} at most")]
+    TooLarge {
+        /// The bytes of its key and value.
+        bytes: usize,
+        /// How many the log takes.
+        most: usize,
+    },
     /// An offset that the log no longer has; reading can go on at `start`.
     #[error("partition {partition} begins at offset {start}, {wanted} was asked for")]
     Truncated {
