@@ -45,6 +45,9 @@ const LINGER: Duration = Duration::from_secs(1);
 /// How much is read from a pipe at once, in bytes.
 const READ_BYTES: usize = 8 * 1024;
 
+/// How often a pipe is looked into at last, which is enough for a full one: 64 KiB, and a turn of rest after each read.
+const DRAIN_TURNS: usize = 2 * 64 * 1024 / READ_BYTES + 2;
+
 /// How many commands may wait to be started.
 const STARTS_MAX: usize = 64;
 
@@ -104,7 +107,7 @@ impl Handler for Exec {
                 pump(group.child.stdout.take(), &mut stdout),
                 pump(group.child.stderr.take(), &mut stderr),
             );
-            run_to_end(&mut group, pipes, self.timeout).await
+            run_to_end(task, &mut group, pipes, self.timeout).await
         };
         let status = group.end().await;
         stdout.finish();
@@ -128,6 +131,7 @@ impl Handler for Exec {
 /// Waits until the command has exited and its pipes are at their end, within the limits. Tells the timeout if it
 /// was reached.
 async fn run_to_end<T>(
+    task: &Task,
     group: &mut Group,
     pipes: impl Future<Output = T>,
     timeout: Option<Duration>,
@@ -154,11 +158,29 @@ async fn run_to_end<T>(
     let rest = async {
         group.exited().await;
         if !pipes.is_terminated() {
-            pipes.await;
+            pipes.as_mut().await;
         }
     };
-    if tokio::time::timeout(grace, rest).await.is_err() && timed_out.is_none() {
-        tracing::debug!("the command left processes behind: they are ended");
+    if tokio::time::timeout(grace, rest).await.is_err() {
+        if timed_out.is_none() {
+            let Task { object, stage, run_id, attempt, .. } = task;
+            tracing::warn!(
+                id_objet = object.0,
+                run_id,
+                attempt,
+                %stage,
+                "the command left processes behind that hold its output: they are killed"
+            );
+        }
+        group.signal(Signal::KILL);
+        // What is in the pipes is read still, but not waited for: on a busy machine the result may be among it.
+        for _ in 0..DRAIN_TURNS {
+            if pipes.is_terminated() {
+                break;
+            }
+            pipes.as_mut().now_or_never();
+            tokio::task::yield_now().await;
+        }
     }
     timed_out
 }
