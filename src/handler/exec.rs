@@ -1,51 +1,81 @@
-//! Real work: a command for each object, in a process group of its own.
+//! Real work: a command of the user's, run once for each object.
 //!
-//! The entry stands on its stdin, its output becomes log lines. Whatever ends the attempt ends the whole group: its time
-//! limit, a dropped future, or on Linux the end of korch itself.
+//! The command is one `sh` and whatever it starts: a process group. An attempt owns its group: in whatever way the
+//! attempt ends (the command exits, its time is up, the future is dropped) nothing of the group outlives it. What is
+//! meant to outlive it has to leave the group (`setsid`).
+//!
+//! Architecture invariant: the group is signalled only while its leader, `sh`, is not reaped. Until then its number
+//! cannot be given to strangers, so a signal never meets any.
 
-use std::collections::VecDeque;
+use std::io;
+use std::os::unix::process::ExitStatusExt;
+use std::pin::pin;
 use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use rustix::process::{Pid, Signal, kill_process_group};
-use serde_json::value::RawValue;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use futures_util::future::{FusedFuture, FutureExt, join3};
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::process::{Child, Command};
-use tracing::{info, warn};
+use tokio::runtime::Handle;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, oneshot};
 
-use super::{Failure, Handler, Outcome, Task};
+use super::lines::{Line, Lines, Tail};
+use super::{Failure, Handler, Outcome, RESULT_MAX_BYTES, Task, read_result};
 
-/// The exit code of a failure that is worth another try (`EX_TEMPFAIL` of sysexits.h).
-const TEMPORARY: i32 = 75;
-/// Between SIGTERM and SIGKILL at the time limit.
-const GRACE: Duration = Duration::from_secs(2);
-/// Once the command has ended, its output may still be held open by a process it left behind: for so long it is read on.
+/// The exit code that says: a failure, but try again (`EX_TEMPFAIL` of `sysexits.h`).
+pub const EXIT_RETRY: i32 = 75;
+
+/// The end of stderr that a failure carries, in bytes.
+pub const STDERR_MAX_BYTES: usize = 4 * 1024;
+
+/// How much of the last line of stderr goes into a failure's one line of text, in bytes.
+const REASON_MAX_BYTES: usize = 512;
+
+/// How long the group has between the polite signal and the other one.
+const TERM_GRACE: Duration = Duration::from_secs(2);
+
+/// How long somebody else may hold the pipes after the command has exited.
 const LINGER: Duration = Duration::from_secs(1);
-/// A line of output is cut here.
-const LINE_BYTES: usize = 16 << 10;
-/// So much of the end of stderr goes into a failure.
-const STDERR_BYTES: usize = 4 << 10;
-/// A result larger than this is no result.
-const RESULT_BYTES: usize = 64 << 10;
 
-/// Runs a command for each object.
-#[derive(Clone, Debug)]
+/// How much is read from a pipe at once, in bytes.
+const READ_BYTES: usize = 8 * 1024;
+
+/// How often a pipe is looked into at last, which is enough for a full one: 64 KiB, and a turn of rest after each read.
+const DRAIN_TURNS: usize = 2 * 64 * 1024 / READ_BYTES + 2;
+
+/// How many commands may wait to be started.
+const STARTS_MAX: usize = 64;
+
+/// Runs `sh -c COMMAND` for each object, as section 3 of the contract says.
+///
+/// Exit 0 is loaded, [`EXIT_RETRY`] a failure worth another try, anything else a lasting failure. A timeout is worth
+/// another try: what took too long once (a slow source, a crowded machine) may be quick the next time, and whoever
+/// wants no second try leaves `--retries` at 0.
+#[derive(Debug)]
 pub struct Exec {
     command: String,
     timeout: Option<Duration>,
+    starter: mpsc::Sender<Start>,
 }
 
 impl Exec {
-    /// `sh -c command`, ended after `timeout` if there is one.
-    pub fn new(command: String, timeout: Option<Duration>) -> Exec {
-        Exec { command, timeout }
+    /// A handler that runs `command`, each time for at most `timeout`. Fails where no thread can be had.
+    pub fn new(command: impl Into<String>, timeout: Option<Duration>) -> io::Result<Exec> {
+        let (starter, starts) = mpsc::channel(STARTS_MAX);
+        std::thread::Builder::new().name("korch-exec".to_owned()).spawn(move || start_each(starts))?;
+        Ok(Exec { command: command.into(), timeout, starter })
     }
 
-    fn spawn(&self, task: &Task) -> std::io::Result<Child> {
+    async fn start(&self, task: &Task) -> io::Result<Group> {
         let mut command = Command::new("sh");
         command
-            .args(["-c", &self.command])
+            .arg("-c")
+            .arg(&self.command)
             .env("KORCH_OBJECT_ID", task.object.to_string())
             .env("KORCH_STAGE", task.stage.name())
             .env("KORCH_RUN_ID", &task.run_id)
@@ -53,202 +83,367 @@ impl Exec {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            .process_group(0)
-            .kill_on_drop(true);
+            .process_group(0);
         #[cfg(target_os = "linux")]
-        end_with_us(&mut command);
-        command.spawn()
+        die_with_korch(&mut command);
+
+        let gone = || io::Error::other("the thread that starts commands is gone");
+        let (reply, started) = oneshot::channel();
+        let start = Start { command, runtime: Handle::current(), reply };
+        self.starter.send(start).await.map_err(|_| gone())?;
+        started.await.map_err(|_| gone())?
     }
-}
-
-/// Has the kernel end the command when the thread that started it ends: a killed korch leaves nothing behind that would
-/// run beside the next attempt. The threads of the runtime last as long as the process.
-#[cfg(target_os = "linux")]
-#[expect(
-    unsafe_code,
-    reason = "pre_exec runs between fork and exec, where only async-signal-safe calls are allowed"
-)]
-fn end_with_us(command: &mut Command) {
-    // SAFETY: the closure makes a single system call (prctl), allocates nothing and takes no lock.
-    unsafe {
-        command.pre_exec(|| {
-            rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).map_err(Into::into)
-        });
-    }
-}
-
-/// The process group of a command; dropped, it is killed.
-struct Group(Option<Pid>);
-
-impl Group {
-    fn of(child: &Child) -> Group {
-        Group(child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw))
-    }
-
-    fn send(&self, signal: Signal) {
-        if let Some(group) = self.0 {
-            // It may have ended by itself: then there is nobody to end.
-            let _ = kill_process_group(group, signal);
-        }
-    }
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        self.send(Signal::KILL);
-    }
-}
-
-/// What a stream of output left.
-#[derive(Default)]
-struct Output {
-    /// The last line that is not empty.
-    last: Vec<u8>,
-    /// The end of everything.
-    tail: VecDeque<u8>,
 }
 
 #[async_trait]
 impl Handler for Exec {
     async fn handle(&self, task: &Task) -> Outcome {
-        let mut child = self.spawn(task).map_err(|error| Failure {
-            error: format!("the command cannot be started: {error}"),
-            retryable: true,
-            stderr: None,
-        })?;
-        let group = Group::of(&child);
-        let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-        let (mut out, mut err) = (Output::default(), Output::default());
-        let status = {
-            let feed = async {
-                if let Some(mut stdin) = stdin {
-                    // A command that does not read its stdin closes it: that is its right.
-                    let _ = stdin.write_all(task.entry.as_deref().unwrap_or("null").as_bytes()).await;
-                }
-            };
-            let output = async {
-                tokio::join!(
-                    feed,
-                    follow(stdout, &mut out, task, false),
-                    follow(stderr, &mut err, task, true)
-                );
-            };
-            tokio::pin!(output);
-            let ended = async {
-                tokio::select! {
-                    // Output that ends early is no end: the command may have closed it.
-                    () = &mut output => child.wait().await,
-                    status = child.wait() => {
-                        let _ = tokio::time::timeout(LINGER, &mut output).await;
-                        status
-                    }
-                }
-            };
-            match self.timeout {
-                None => Ok(ended.await),
-                Some(limit) => tokio::time::timeout(limit, ended).await,
-            }
+        let mut group = self.start(task).await.map_err(|error| cannot_start(&error))?;
+        let mut stdout = Stdout { lines: Lines::new(RESULT_MAX_BYTES), task };
+        let mut stderr = Stderr { lines: Lines::new(0), tail: Tail::new(STDERR_MAX_BYTES), task };
+        let timed_out = {
+            let pipes = join3(
+                feed(group.child.stdin.take(), task.entry.clone()),
+                pump(group.child.stdout.take(), &mut stdout),
+                pump(group.child.stderr.take(), &mut stderr),
+            );
+            run_to_end(task, &mut group, pipes, self.timeout).await
         };
-        let stderr = err.text();
-        let Ok(status) = status else {
-            group.send(Signal::TERM);
-            let _ = tokio::time::timeout(GRACE, child.wait()).await;
-            let limit = self.timeout.unwrap_or_default();
-            // A slow source may be faster the next time.
-            return Err(Failure { error: format!("timeout after {limit:?}"), retryable: true, stderr });
-        };
-        match status {
-            Ok(status) if status.success() => Ok(result(&out.last, task)),
-            Ok(status) => Err(failure(status, &err.last, stderr)),
-            Err(error) => {
-                Err(Failure { error: format!("the command was lost: {error}"), retryable: true, stderr })
+        let status = group.end().await;
+        stdout.finish();
+        stderr.finish();
+
+        let mut failure = match (timed_out, status) {
+            (Some(timeout), _) => Failure::passing(format!("timeout after {timeout:?}")),
+            (None, Ok(status)) if status.success() => return Ok(stdout.result()),
+            (None, Ok(status)) => {
+                let reason = stderr.reason().map_or_else(String::new, |reason| format!(": {reason}"));
+                let retryable = status.code() == Some(EXIT_RETRY);
+                Failure { error: format!("{}{reason}", describe(status)), retryable, stderr: None }
             }
-        }
+            (None, Err(error)) => Failure::passing(format!("cannot learn how the command ended: {error}")),
+        };
+        failure.stderr = stderr.tail.text();
+        Err(failure)
     }
 }
 
-fn failure(status: ExitStatus, last_line: &[u8], stderr: Option<String>) -> Failure {
-    use std::os::unix::process::ExitStatusExt;
-    let mut error = match (status.code(), status.signal()) {
-        (Some(code), _) => format!("exit code {code}"),
-        (None, Some(signal)) => {
-            let name = match signal {
-                6 => " (SIGABRT)",
-                9 => " (SIGKILL)",
-                11 => " (SIGSEGV)",
-                15 => " (SIGTERM)",
-                _ => "",
-            };
-            format!("ended by signal {signal}{name}")
+/// Waits until the command has exited and its pipes are at their end, within the limits. Tells the timeout if it
+/// was reached.
+async fn run_to_end<T>(
+    task: &Task,
+    group: &mut Group,
+    pipes: impl Future<Output = T>,
+    timeout: Option<Duration>,
+) -> Option<Duration> {
+    let mut pipes = pin!(pipes.fuse());
+    let timed_out = {
+        let mut exited = pin!(group.exited());
+        let mut time_is_up = pin!(tokio::time::sleep(timeout.unwrap_or(Duration::MAX)));
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut exited => break None,
+                () = &mut time_is_up, if timeout.is_some() => break timeout,
+                _ = &mut pipes, if !pipes.is_terminated() => {}
+            }
         }
-        (None, None) => "ended in an unknown way".into(),
     };
-    if !last_line.is_empty() {
-        error = format!("{error}: {}", String::from_utf8_lossy(last_line));
+    if timed_out.is_some() {
+        group.signal(Signal::TERM);
     }
-    Failure { error, retryable: status.code() == Some(TEMPORARY), stderr }
-}
-
-/// The JSON object that the last line of stdout is, if it is one.
-fn result(last_line: &[u8], task: &Task) -> Option<Box<RawValue>> {
-    if !last_line.starts_with(b"{") {
-        return None;
-    }
-    if last_line.len() >= RESULT_BYTES {
-        warn!(id_objet = task.object.0, "the result is larger than {RESULT_BYTES} bytes: left out");
-        return None;
-    }
-    serde_json::from_slice(last_line).ok()
-}
-
-/// Reads a stream to its end: every line becomes a log line, cut where it is too long.
-async fn follow(stream: Option<impl AsyncRead + Unpin>, output: &mut Output, task: &Task, is_stderr: bool) {
-    let Some(mut stream) = stream else { return };
-    let mut chunk = vec![0; 16 << 10];
-    let mut line: Vec<u8> = Vec::new();
-    loop {
-        let read = match stream.read(&mut chunk).await {
-            Ok(0) | Err(_) => break,
-            Ok(read) => &chunk[..read],
-        };
-        if is_stderr {
-            output.tail.extend(read);
-            let extra = output.tail.len().saturating_sub(STDERR_BYTES);
-            output.tail.drain(..extra);
+    // Past its time the group may clean up. After an exit there is the rest to be read, which is there already, unless
+    // a process that the command left behind holds the pipes open.
+    let grace = if timed_out.is_some() { TERM_GRACE } else { LINGER };
+    let rest = async {
+        group.exited().await;
+        if !pipes.is_terminated() {
+            pipes.as_mut().await;
         }
-        let mut parts = read.split(|&byte| byte == b'\n').peekable();
-        while let Some(part) = parts.next() {
-            let room = RESULT_BYTES.saturating_sub(line.len());
-            line.extend_from_slice(&part[..part.len().min(room)]);
-            if parts.peek().is_some() {
-                output.line(std::mem::take(&mut line), task, is_stderr);
+    };
+    if tokio::time::timeout(grace, rest).await.is_err() {
+        if timed_out.is_none() {
+            let Task { object, stage, run_id, attempt, .. } = task;
+            tracing::warn!(
+                id_objet = object.0,
+                run_id,
+                attempt,
+                %stage,
+                "the command left processes behind that hold its output: they are killed"
+            );
+        }
+        group.signal(Signal::KILL);
+        // What is in the pipes is read still, but not waited for: on a busy machine the result may be among it.
+        for _ in 0..DRAIN_TURNS {
+            if pipes.is_terminated() {
+                break;
+            }
+            pipes.as_mut().now_or_never();
+            tokio::task::yield_now().await;
+        }
+    }
+    timed_out
+}
+
+/// Writes the entry and closes the pipe. Nobody has to read it: errors are of no interest.
+async fn feed(stdin: Option<impl AsyncWrite + Unpin>, entry: Option<Arc<str>>) {
+    let Some(mut stdin) = stdin else { return };
+    let entry = entry.as_deref().unwrap_or("null");
+    if stdin.write_all(entry.as_bytes()).await.is_ok() {
+        stdin.write_all(b"\n").await.ok();
+    }
+}
+
+/// Who takes what a pipe brings.
+trait Sink {
+    fn push(&mut self, bytes: &[u8]);
+}
+
+/// Reads a pipe to its end.
+async fn pump(pipe: Option<impl AsyncRead + Unpin>, sink: &mut impl Sink) {
+    let Some(mut pipe) = pipe else { return };
+    let mut chunk = vec![0; READ_BYTES];
+    // An error is an end as well: what counts is how the command exits.
+    while let Ok(count @ 1..) = pipe.read(&mut chunk).await {
+        sink.push(&chunk[..count]);
+        // A command may print faster than lines can be logged: the others on this thread shall have their turn.
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Logs the lines of stdout and keeps the last one: it may be the result.
+struct Stdout<'a> {
+    lines: Lines,
+    task: &'a Task,
+}
+
+impl Sink for Stdout<'_> {
+    fn push(&mut self, bytes: &[u8]) {
+        self.lines.push(bytes, &mut log_stdout(self.task));
+    }
+}
+
+impl Stdout<'_> {
+    fn finish(&mut self) {
+        self.lines.finish(&mut log_stdout(self.task));
+    }
+
+    fn result(&self) -> Option<Box<serde_json::value::RawValue>> {
+        let line = self.lines.last()?;
+        let result = if line.len > line.kept.len() && line.kept.trim_ascii_start().starts_with(b"{") {
+            Err(format!("it is larger than {RESULT_MAX_BYTES} bytes"))
+        } else {
+            read_result(line.kept)
+        };
+        result.unwrap_or_else(|why| {
+            let Task { object, stage, run_id, attempt, .. } = self.task;
+            tracing::warn!(id_objet = object.0, run_id, attempt, %stage, "the command's result is ignored: {why}");
+            None
+        })
+    }
+}
+
+/// Logs the lines of stderr and keeps its end.
+struct Stderr<'a> {
+    lines: Lines,
+    tail: Tail,
+    task: &'a Task,
+}
+
+impl Sink for Stderr<'_> {
+    fn push(&mut self, bytes: &[u8]) {
+        self.lines.push(bytes, &mut log_stderr(self.task));
+        self.tail.push(bytes);
+    }
+}
+
+impl Stderr<'_> {
+    fn finish(&mut self) {
+        self.lines.finish(&mut log_stderr(self.task));
+    }
+
+    /// The last line, short enough for a line of text.
+    fn reason(&self) -> Option<String> {
+        let mut text = self.lines.last()?.shown().trim().to_owned();
+        if text.len() > REASON_MAX_BYTES {
+            text.truncate(text.floor_char_boundary(REASON_MAX_BYTES));
+            text.push('…');
+        }
+        Some(text)
+    }
+}
+
+fn log_stdout(task: &Task) -> impl FnMut(Line<'_>) {
+    let Task { object, stage, run_id, attempt, .. } = task;
+    move |line| tracing::info!(id_objet = object.0, run_id, attempt, %stage, "{}", line.shown())
+}
+
+fn log_stderr(task: &Task) -> impl FnMut(Line<'_>) {
+    let Task { object, stage, run_id, attempt, .. } = task;
+    move |line| tracing::warn!(id_objet = object.0, run_id, attempt, %stage, "{}", line.shown())
+}
+
+fn cannot_start(error: &io::Error) -> Failure {
+    let retryable = matches!(
+        Errno::from_io_error(error),
+        Some(Errno::AGAIN | Errno::NOMEM | Errno::MFILE | Errno::NFILE)
+    );
+    let hint = if error.kind() == io::ErrorKind::NotFound { " (is there an sh on the PATH?)" } else { "" };
+    Failure { error: format!("cannot start sh for the command: {error}{hint}"), retryable, stderr: None }
+}
+
+/// How a command ended that did not end well.
+fn describe(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exit code {code}"),
+        (None, Some(number)) => match signal_name(number) {
+            Some(name) => format!("ended by signal {number} ({name})"),
+            None => format!("ended by signal {number}"),
+        },
+        (None, None) => status.to_string(),
+    }
+}
+
+fn signal_name(number: i32) -> Option<&'static str> {
+    let names = [
+        (Signal::HUP, "SIGHUP"),
+        (Signal::INT, "SIGINT"),
+        (Signal::QUIT, "SIGQUIT"),
+        (Signal::ILL, "SIGILL"),
+        (Signal::TRAP, "SIGTRAP"),
+        (Signal::ABORT, "SIGABRT"),
+        (Signal::BUS, "SIGBUS"),
+        (Signal::FPE, "SIGFPE"),
+        (Signal::KILL, "SIGKILL"),
+        (Signal::USR1, "SIGUSR1"),
+        (Signal::SEGV, "SIGSEGV"),
+        (Signal::USR2, "SIGUSR2"),
+        (Signal::PIPE, "SIGPIPE"),
+        (Signal::ALARM, "SIGALRM"),
+        (Signal::TERM, "SIGTERM"),
+        (Signal::XCPU, "SIGXCPU"),
+        (Signal::XFSZ, "SIGXFSZ"),
+        (Signal::SYS, "SIGSYS"),
+    ];
+    names.into_iter().find(|(signal, _)| signal.as_raw() == number).map(|(_, name)| name)
+}
+
+/// A command that runs, with everything it started. Dropping it kills them all.
+#[derive(Debug)]
+struct Group {
+    child: Child,
+    /// The group's number, which is that of its leader. None once the leader may be reaped.
+    id: Option<Pid>,
+    /// Says that some child of this process changed its state.
+    changes: tokio::signal::unix::Signal,
+}
+
+impl Group {
+    fn start(mut command: Command) -> io::Result<Group> {
+        // First, so that no change is missed and so that nothing can fail once the command runs.
+        let changes = signal(SignalKind::child())?;
+        let child = command.spawn()?;
+        let id = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
+        Ok(Group { child, id, changes })
+    }
+
+    /// Waits until the leader has exited, and leaves it unreaped.
+    async fn exited(&mut self) {
+        let Some(id) = self.id else { return };
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        while let Ok(None) | Err(Errno::INTR) = rustix::process::waitid(WaitId::Pid(id), options) {
+            if self.changes.recv().await.is_none() {
+                return;
             }
         }
     }
-    output.line(line, task, is_stderr);
-}
 
-impl Output {
-    fn line(&mut self, mut line: Vec<u8>, task: &Task, is_stderr: bool) {
-        if line.last() == Some(&b'\r') {
-            line.pop();
+    /// Signals every process of the group.
+    fn signal(&self, signal: Signal) {
+        if let Some(id) = self.id {
+            // It fails where nobody is left, or where a process took another user's rights: nothing can be done then.
+            rustix::process::kill_process_group(id, signal).ok();
         }
-        if line.iter().all(u8::is_ascii_whitespace) {
-            return;
-        }
-        let text = String::from_utf8_lossy(&line[..line.len().min(LINE_BYTES)]);
-        let (id_objet, run_id, attempt, stage) =
-            (task.object.0, &task.run_id, task.attempt, task.stage.name());
-        if is_stderr {
-            warn!(producer = stage, id_objet, run_id, attempt, "{text}");
-        } else {
-            info!(producer = stage, id_objet, run_id, attempt, "{text}");
-        }
-        self.last = line;
     }
 
-    fn text(&self) -> Option<String> {
-        let tail: Vec<u8> = self.tail.iter().copied().collect();
-        (!tail.is_empty()).then(|| String::from_utf8_lossy(&tail).into_owned())
+    /// Kills what is left of the group and tells how its leader ended.
+    async fn end(mut self) -> io::Result<ExitStatus> {
+        self.signal(Signal::KILL);
+        self.id = None;
+        self.child.wait().await
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        self.signal(Signal::KILL);
+    }
+}
+
+/// A command to be started, in a runtime that watches over it.
+#[derive(Debug)]
+struct Start {
+    command: Command,
+    runtime: Handle,
+    reply: oneshot::Sender<io::Result<Group>>,
+}
+
+/// Starts commands until nobody can ask for any: the life of a thread.
+///
+/// A thread of its own, for two reasons. Linux ends a child with the *thread* that started it ([`die_with_korch`]), and
+/// a thread of the runtime may end at any time (after `block_in_place`, say). And a fork of a large process takes
+/// milliseconds, which a thread of the runtime has not.
+fn start_each(mut starts: mpsc::Receiver<Start>) {
+    while let Some(Start { command, runtime, reply }) = starts.blocking_recv() {
+        let _inside = runtime.enter();
+        // Where nobody waits any more the group comes back, is dropped, and thereby killed.
+        reply.send(Group::start(command)).ok();
+    }
+}
+
+/// Has the kernel kill `sh` when korch dies, even by SIGKILL.
+///
+/// It concerns the one process that is started here and whatever it replaces itself with (`exec`), not what it starts
+/// in turn: the kernel offers no such thing for a group.
+#[cfg(target_os = "linux")]
+fn die_with_korch(command: &mut Command) {
+    let korch = rustix::process::getpid();
+    let before_exec = move || {
+        rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+        // Had korch died before the line above, no signal would ever come.
+        if rustix::process::getppid() == Some(korch) { Ok(()) } else { Err(Errno::SRCH.into()) }
+    };
+    #[expect(unsafe_code, reason = "between fork and exec there is no other way to run code in the child")]
+    // SAFETY: between fork and exec only async-signal-safe calls are allowed. The closure makes two bare system calls
+    // (prctl, getppid), and neither allocates nor takes a lock.
+    unsafe {
+        command.pre_exec(before_exec);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_is_described_with_the_name_of_its_signal() {
+        for (raw, expected) in [
+            (3 << 8, "exit code 3"),
+            (9, "ended by signal 9 (SIGKILL)"),
+            (15, "ended by signal 15 (SIGTERM)"),
+            (11 | 0x80, "ended by signal 11 (SIGSEGV)"),
+            (40, "ended by signal 40"),
+        ] {
+            assert_eq!(describe(ExitStatus::from_raw(raw)), expected);
+        }
+    }
+
+    #[test]
+    fn what_the_machine_lacks_may_be_there_later_but_a_missing_shell_will_not() {
+        let missing = cannot_start(&Errno::NOENT.into());
+        assert!(!missing.retryable);
+        assert!(missing.error.contains("is there an sh on the PATH?"), "{}", missing.error);
+        assert!(cannot_start(&Errno::AGAIN.into()).retryable);
+        assert!(!cannot_start(&io::Error::other("no")).retryable);
     }
 }
