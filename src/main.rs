@@ -44,7 +44,7 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
             let metrics = telemetry::install_metrics()?;
             let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
             let exit = runtime.block_on(async {
-                let handler = handler(&args.handler);
+                let handler = handler(&args.handler)?;
                 up::run(args, handler, Some(metrics), signals()?).await
             });
             // Work that a second Ctrl-C left behind ends with its future; nothing is waited for.
@@ -86,11 +86,11 @@ fn plan(args: &PlanArgs) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-fn handler(args: &HandlerArgs) -> Arc<dyn Handler> {
-    match &args.exec {
-        Some(command) => Arc::new(Exec::new(command.clone(), args.timeout)),
-        None => Arc::new(Simulate::new(args.delay, args.fail_ids.0.iter().copied())),
-    }
+fn handler(args: &HandlerArgs) -> anyhow::Result<Arc<dyn Handler>> {
+    Ok(match &args.exec {
+        Some(command) => Arc::new(Exec::new(command.clone(), args.timeout)?),
+        None => Arc::new(Simulate { delay: args.delay, fail: args.fail_ids.0.iter().copied().collect() }),
+    })
 }
 
 /// Counts SIGINT and SIGTERM.

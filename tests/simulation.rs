@@ -49,7 +49,11 @@ fn every_run_ends_and_every_law_holds() {
     });
     println!("{seeds} seeds: {:?}", total.lock().unwrap());
     let failures = failures.into_inner().unwrap();
-    assert!(failures.is_empty(), "run one again with KORCH_SEED=n to see its trace:\n{}", failures.join("\n"));
+    assert!(
+        failures.is_empty(),
+        "run one again with KORCH_SEED=n to see its trace:\n{}",
+        failures.join("\n")
+    );
     // A storm that disturbs nothing proves nothing.
     let total = total.into_inner().unwrap();
     assert!(total.faults as u64 > seeds && total.repeated as u64 > seeds / 4, "{total:?}");

@@ -40,7 +40,8 @@ pub fn audit<'a>(
             }
         }
         let Some(run) = event.run else { continue };
-        let mut violation = |law: String| broken.push(format!("run {run}, {}/{}: {law}", place.partition, place.offset));
+        let mut violation =
+            |law: String| broken.push(format!("run {run}, {}/{}: {law}", place.partition, place.offset));
         let story = stories.entry(run).or_default();
         if let Body::RunPlanned(_) = event.body
             && story.plan.is_none()
@@ -65,7 +66,8 @@ pub fn audit<'a>(
 
 impl Story {
     fn apply(&mut self, event: &Event, foreign: &BTreeSet<Stage>, violation: &mut dyn FnMut(String)) {
-        let decides = matches!(event.body, Body::ObjectReady(_) | Body::ObjectAssigned(_) | Body::ObjectSkipped(_));
+        let decides =
+            matches!(event.body, Body::ObjectReady(_) | Body::ObjectAssigned(_) | Body::ObjectSkipped(_));
         let object = event.body.object().map(|(object, _)| object);
         if decides && self.finished.is_some() && !self.is_repeat(event) {
             violation(format!("{} of {object:?} after the run's end", event.body.event_type()));
@@ -77,7 +79,8 @@ impl Story {
                 parts.entry(part.part).or_insert_with(|| part.objects.clone());
                 let is_complete = parts.len() == part.parts as usize;
                 if is_complete && self.plan.as_ref().is_none_or(|(known, _)| epoch > *known) {
-                    let objects = parts.values().flatten().map(|object| (object.id, object.clone())).collect();
+                    let objects =
+                        parts.values().flatten().map(|object| (object.id, object.clone())).collect();
                     self.plan = Some((epoch, objects));
                 }
             }
@@ -91,8 +94,13 @@ impl Story {
                     }
                 }
                 let attempts = self.ready.entry(ready.object).or_default();
-                if !attempts.contains(&ready.attempt) && attempts.last().map_or(0, |last| *last) + 1 != ready.attempt {
-                    violation(format!("{} goes on with attempt {} after {attempts:?}", ready.object, ready.attempt));
+                if !attempts.contains(&ready.attempt)
+                    && attempts.last().map_or(0, |last| *last) + 1 != ready.attempt
+                {
+                    violation(format!(
+                        "{} goes on with attempt {} after {attempts:?}",
+                        ready.object, ready.attempt
+                    ));
                 }
                 attempts.insert(ready.attempt);
             }
@@ -120,7 +128,10 @@ impl Story {
                 }
                 for culprit in &skipped.because {
                     if !self.failed.contains(culprit) && !self.loaded.contains(culprit) {
-                        violation(format!("{} is skipped because of {culprit}, which has not failed", skipped.object));
+                        violation(format!(
+                            "{} is skipped because of {culprit}, which has not failed",
+                            skipped.object
+                        ));
                     }
                 }
                 self.skipped.insert(skipped.object);
@@ -140,7 +151,9 @@ impl Story {
                 let left: Vec<ObjectId> = plan
                     .keys()
                     .copied()
-                    .filter(|id| !self.loaded.contains(id) && !self.failed.contains(id) && !self.skipped.contains(id))
+                    .filter(|id| {
+                        !self.loaded.contains(id) && !self.failed.contains(id) && !self.skipped.contains(id)
+                    })
                     .collect();
                 if outcome != Outcome::Cancelled && !left.is_empty() {
                     violation(format!("ends {outcome:?} with {left:?} not through"));
@@ -158,8 +171,12 @@ impl Story {
 
     fn is_repeat(&self, event: &Event) -> bool {
         match &event.body {
-            Body::ObjectReady(ready) => self.ready.get(&ready.object).is_some_and(|known| known.contains(&ready.attempt)),
-            Body::ObjectAssigned(assigned) => self.assigned.contains_key(&(assigned.object, assigned.attempt)),
+            Body::ObjectReady(ready) => {
+                self.ready.get(&ready.object).is_some_and(|known| known.contains(&ready.attempt))
+            }
+            Body::ObjectAssigned(assigned) => {
+                self.assigned.contains_key(&(assigned.object, assigned.attempt))
+            }
             Body::ObjectSkipped(skipped) => self.skipped.contains(&skipped.object),
             _ => false,
         }

@@ -78,6 +78,11 @@ pub type Outcome = Result<Option<Box<RawValue>>, Failure>;
 pub trait Handler: Send + Sync + 'static {
     /// Makes one attempt. Dropping the future stops the attempt, with everything that it started.
     async fn handle(&self, task: &Task) -> Outcome;
+
+    /// Whether an attempt is over as soon as it is begun, so that a task of its own would cost more than the attempt.
+    fn is_instant(&self) -> bool {
+        false
+    }
 }
 
 /// Reads what a handler returned: a JSON object becomes the result, anything else is none.

@@ -41,6 +41,10 @@ impl Handler for Simulate {
         }
         if self.fail.contains(&task.object) { Err(Failure::lasting(FORCED_ERROR)) } else { Ok(None) }
     }
+
+    fn is_instant(&self) -> bool {
+        self.delay == Some(Duration::ZERO)
+    }
 }
 
 #[cfg(test)]

@@ -225,7 +225,7 @@ impl Writer {
                 let written = self.append(records);
                 for done in appenders {
                     // Whoever no longer waits for the answer wanted it done all the same.
-                    let _ = done.send(written.as_ref().map(|()| ()).map_err(again));
+                    let _ = done.send(written.as_ref().copied().map_err(again));
                 }
             }
             match next {
@@ -350,7 +350,7 @@ impl State {
     }
 
     /// The records from `offset` on, as many as one read answers; none if the first is not in the tail.
-    fn from_tail(&self, offset: u64) -> Vec<Arc<Record>> {
+    fn read_tail(&self, offset: u64) -> Vec<Arc<Record>> {
         let first = self.end - self.tail.len() as u64;
         let Some(skipped) = offset.checked_sub(first).and_then(|skipped| usize::try_from(skipped).ok())
         else {
@@ -404,7 +404,7 @@ impl LocalReader {
         if position >= state.end {
             return Ok(Found::Nothing);
         }
-        let records = state.from_tail(position);
+        let records = state.read_tail(position);
         Ok(if records.is_empty() { Found::InFile { end: state.end } } else { Found::Records(records) })
     }
 }

@@ -17,7 +17,8 @@ const READINGS: usize = 3;
 impl Simulation {
     /// Checks every law; the number of objects that took more than one attempt.
     pub(super) fn check(&mut self) -> Result<usize, String> {
-        let log: Vec<(Event, Stamp)> = self.world.order.iter().filter_map(|place| self.world.event(*place)).collect();
+        let log: Vec<(Event, Stamp)> =
+            self.world.order.iter().filter_map(|place| self.world.event(*place)).collect();
         let records = log.iter().map(|(event, stamp)| (stamp.place, event));
         audit(records, &self.world.foreign).map_err(|broken| broken.join("\n"))?;
         let history = fold(log.iter().cloned());
@@ -26,7 +27,9 @@ impl Simulation {
             let Some(run) = history.run(*run) else { return Err(format!("run {run} is unknown")) };
             self.check_run(run)?;
             repeated += run.board().map_or(0, |board| {
-                (0..board.len()).filter(|&i| board.attempts(i).last().is_some_and(|last| last.number > 1)).count()
+                (0..board.len())
+                    .filter(|&i| board.attempts(i).last().is_some_and(|last| last.number > 1))
+                    .count()
             });
         }
         for _ in 0..READINGS {
@@ -51,7 +54,8 @@ impl Simulation {
         let mut failed: BTreeSet<ObjectId> = BTreeSet::new();
         let mut excused: BTreeSet<ObjectId> = BTreeSet::new();
         for (i, object) in board.objects().iter().enumerate() {
-            let lost = board.attempts(i).failure().is_some_and(|failure| failure.error.contains("workers went"));
+            let lost =
+                board.attempts(i).failure().is_some_and(|failure| failure.error.contains("workers went"));
             let fate = self.world.fates[&object.id];
             let fails = matches!(fate, Fate::Fails | Fate::KeepsFailing);
             match board.phase(i) {
@@ -60,7 +64,9 @@ impl Simulation {
                 Phase::Loaded if lost => drop(excused.insert(object.id)),
                 Phase::Loaded if !fails => {}
                 Phase::Skipped => {}
-                phase => return Err(format!("run {}: {} is {phase:?}, its work {fate:?}", run.id, object.id)),
+                phase => {
+                    return Err(format!("run {}: {} is {phase:?}, its work {fate:?}", run.id, object.id));
+                }
             }
         }
         let doomed = descendants(&self.catalogue, &failed);
@@ -114,14 +120,20 @@ fn fold(records: impl Iterator<Item = (Event, Stamp)>) -> History {
 
 /// Two readings of one log must tell the same of a run.
 fn same(run: RunId, one: &History, other: &History) -> Result<(), String> {
-    let (Some(one), Some(other)) = (one.run(run), other.run(run)) else { return Err(format!("run {run} is lost")) };
+    let (Some(one), Some(other)) = (one.run(run), other.run(run)) else {
+        return Err(format!("run {run} is lost"));
+    };
     if one.finished.as_ref().map(|(_, finished)| finished.outcome)
         != other.finished.as_ref().map(|(_, finished)| finished.outcome)
     {
         return Err(format!("run {run}: two readings end differently"));
     }
     let (Some(one), Some(other)) = (one.board(), other.board()) else {
-        return if one.board().is_none() && other.board().is_none() { Ok(()) } else { Err("one has no plan".into()) };
+        return if one.board().is_none() && other.board().is_none() {
+            Ok(())
+        } else {
+            Err("one has no plan".into())
+        };
     };
     for i in 0..one.len() {
         if one.phase(i) != other.phase(i) || one.attempts(i) != other.attempts(i) {

@@ -70,7 +70,8 @@ impl Simulation {
         let retries = rng.u32(0..3);
         let fates = catalogue.iter().map(|object| (object.id, fate(&mut rng, retries))).collect();
         let stages = catalogue.iter().map(|object| (object.id, object.stage)).collect();
-        let foreign = if rng.u8(0..8) == 0 { BTreeSet::from([Stage::ALL[rng.usize(0..3)]]) } else { BTreeSet::new() };
+        let foreign =
+            if rng.u8(0..8) == 0 { BTreeSet::from([Stage::ALL[rng.usize(0..3)]]) } else { BTreeSet::new() };
         let partitions = rng.usize(1..5);
         let mut workers = Vec::new();
         for stage in Stage::ALL {
@@ -102,7 +103,16 @@ impl Simulation {
             trace: trace.then(Vec::new),
         };
         let strangers = world.foreign.iter().map(|stage| Stranger::start(*stage, &world)).collect();
-        Simulation { world, catalogue, retries, runs, cancelled: BTreeSet::new(), orchestrators, workers, strangers }
+        Simulation {
+            world,
+            catalogue,
+            retries,
+            runs,
+            cancelled: BTreeSet::new(),
+            orchestrators,
+            workers,
+            strangers,
+        }
     }
 
     fn play(&mut self) -> Result<Report, String> {
@@ -134,7 +144,13 @@ impl Simulation {
             self.step();
         }
         let records = self.world.order.len();
-        Ok(Report { runs: self.runs.len(), records, seconds: self.world.now.as_secs_f64(), faults, repeated: 0 })
+        Ok(Report {
+            runs: self.runs.len(),
+            records,
+            seconds: self.world.now.as_secs_f64(),
+            faults,
+            repeated: 0,
+        })
     }
 
     fn ask(&mut self, run: RunId, body: Body) {
@@ -143,7 +159,8 @@ impl Simulation {
     }
 
     fn step(&mut self) {
-        let mut turns: Vec<usize> = (0..self.orchestrators.len() + self.workers.len() + self.strangers.len()).collect();
+        let mut turns: Vec<usize> =
+            (0..self.orchestrators.len() + self.workers.len() + self.strangers.len()).collect();
         self.world.rng.shuffle(&mut turns);
         for turn in turns {
             if self.world.faults && self.world.chance(150) {

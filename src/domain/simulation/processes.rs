@@ -92,7 +92,8 @@ impl Orchestrator {
             world.speak(member);
         }
         if let Some(epoch) = acts.elect {
-            let event = Event { at: world.wall(), run: None, epoch: Some(epoch), body: Body::OrchestratorElected };
+            let event =
+                Event { at: world.wall(), run: None, epoch: Some(epoch), body: Body::OrchestratorElected };
             self.to_append.extend((0..partitions).map(|partition| (event.clone(), Some(partition))));
         }
         if acts.takes_over {
@@ -221,7 +222,11 @@ impl WorkerProcess {
         if self.worker.may_leave(world.now, caught_up, &self.members) {
             self.gone = true;
             let position = self.cursor.position.clone();
-            world.speak(&Member::Worker(self.worker.heartbeat(Some(WorkerState::Gone), position, &self.members)));
+            world.speak(&Member::Worker(self.worker.heartbeat(
+                Some(WorkerState::Gone),
+                position,
+                &self.members,
+            )));
         }
     }
 }
