@@ -1,6 +1,6 @@
 //! Thousands of worlds under a storm. `KORCH_SEEDS=10000` for more of them, `KORCH_SEED=n` for one with its trace.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
