@@ -133,9 +133,9 @@ impl Summary {
         let ratio = self.duration_seconds / self.lower_bound_seconds;
         write!(out, "  took {:.2} s, lower bound {:.2} s", self.duration_seconds, self.lower_bound_seconds)?;
         if ratio.is_finite() {
-            writeln!(out, " (× {ratio:.2})")?
+            writeln!(out, " (× {ratio:.2})")?;
         } else {
-            writeln!(out)?
+            writeln!(out)?;
         }
         for object in self.failed.iter().take(LISTED) {
             let tries = if object.attempts > 1 {

@@ -221,6 +221,25 @@ fn a_run_survives_every_kill() {
     }
 }
 
+#[test]
+fn a_kill_while_the_log_is_made_leaves_no_ruin() {
+    let place = Place::new();
+    fs::create_dir(place.path("log")).unwrap();
+    let file = place.path("log/events.redb");
+    // What a kill leaves there: room, and no magic number yet.
+    fs::write(&file, vec![0; 1 << 20]).unwrap();
+    let ended = place.up(&["--once", "--delay", "1ms"]).end();
+    assert_eq!(ended.code, Some(4), "{}", ended.err);
+    assert_eq!(of_type(&place.events(), "RunFinished").len(), 1);
+
+    // Somebody else's file is not touched.
+    fs::write(&file, "not korch's").unwrap();
+    let ended = place.up(&["--once", "--delay", "1ms"]).end();
+    assert_eq!(ended.code, Some(1), "{}", ended.err);
+    assert!(ended.err.contains("--data-dir"), "{}", ended.err);
+    assert_eq!(fs::read_to_string(&file).unwrap(), "not korch's");
+}
+
 // ---- Ctrl-C ----
 
 #[test]

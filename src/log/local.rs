@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 use std::fs;
-use std::io;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -87,7 +87,9 @@ impl LocalLog {
         };
         fs::create_dir_all(dir).map_err(|error| unusable(&error))?;
         let pid_file = dir.join("pid");
-        let database = Database::create(dir.join("events.redb")).map_err(|error| match error {
+        let file = dir.join("events.redb");
+        clear_unborn(&file).map_err(|error| unusable(&error))?;
+        let database = Database::create(file).map_err(|error| match error {
             DatabaseError::DatabaseAlreadyOpen => LogError::Unavailable(in_use(dir, &pid_file)),
             other => unusable(&other),
         })?;
@@ -134,6 +136,27 @@ impl LocalLog {
         }
         Ok(())
     }
+}
+
+/// Empties a file that redb did not come to finish making, as redb itself refuses it for ever. It writes its magic number
+/// last, so without it nothing can have been written since. Under the file's lock: somebody may be making it just now.
+fn clear_unborn(file: &Path) -> io::Result<()> {
+    const MAGIC_BYTES: usize = 9;
+    let mut file = match fs::OpenOptions::new().read(true).write(true).open(file) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    if file.try_lock().is_err() {
+        // Whoever has it open knows it.
+        return Ok(());
+    }
+    let mut magic = Vec::with_capacity(MAGIC_BYTES);
+    io::Read::by_ref(&mut file).take(MAGIC_BYTES as u64).read_to_end(&mut magic)?;
+    if magic.iter().all(|&byte| byte == 0) {
+        file.set_len(0)?;
+    }
+    Ok(())
 }
 
 fn in_use(dir: &Path, pid_file: &PathBuf) -> String {
