@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::FalseyValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::domain::object::ObjectId;
@@ -63,16 +64,16 @@ pub struct UpArgs {
     #[command(flatten)]
     pub catalogue: CatalogueArgs,
     /// End with the run, its summary and its exit code.
-    #[arg(long, env = "KORCH_ONCE")]
+    #[arg(long, env = "KORCH_ONCE", value_parser = FalseyValueParser::new())]
     pub once: bool,
     /// Start no run by itself: wait for one to be asked for.
-    #[arg(long, env = "KORCH_IDLE")]
+    #[arg(long, env = "KORCH_IDLE", value_parser = FalseyValueParser::new())]
     pub idle: bool,
     /// Where the log is kept.
     #[arg(long, env = "KORCH_DATA_DIR", value_name = "DIR", default_value = ".korch")]
     pub data_dir: PathBuf,
     /// Keep the log in memory: nothing is left when korch ends.
-    #[arg(long, env = "KORCH_MEMORY", conflicts_with = "data_dir")]
+    #[arg(long, env = "KORCH_MEMORY", value_parser = FalseyValueParser::new(), conflicts_with = "data_dir")]
     pub memory: bool,
     /// How many objects of a stage run at once.
     #[arg(long, env = "KORCH_SLOTS", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=100_000))]

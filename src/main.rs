@@ -3,6 +3,7 @@
 use std::io::{self, BufWriter, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::{CommandFactory, Parser};
 use tokio::sync::watch;
@@ -16,6 +17,9 @@ use korch::handler::simulate::Simulate;
 use korch::planning::Planning;
 use korch::roles::up::{self, Signals};
 use korch::{client, plan_report, telemetry};
+
+/// Dropping what still runs takes no longer than this.
+const SHUTDOWN: Duration = Duration::from_millis(500);
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -47,8 +51,9 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
                 let handler = handler(&args.handler)?;
                 up::run(args, handler, Some(metrics), signals()?).await
             });
-            // Work that a second Ctrl-C left behind ends with its future; nothing is waited for.
-            runtime.shutdown_background();
+            // Work that a second Ctrl-C left behind ends with its future. The futures are waited for: each ends the whole
+            // process group of its command. A file that is still being read is not.
+            runtime.shutdown_timeout(SHUTDOWN);
             exit
         }
         Command::Plan(args) => plan(&args),
@@ -57,7 +62,10 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
             runtime.block_on(client::health(&args.server))
         }
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "korch", &mut io::stdout());
+            // In memory first: clap_complete panics where it cannot write.
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "korch", &mut script);
+            io::stdout().write_all(&script)?;
             Ok(Exit::Done)
         }
     }

@@ -1,10 +1,11 @@
 //! Everything in one process: orchestrator, a worker for each stage, API and page, on an embedded log.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use jiff::Timestamp;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -15,7 +16,6 @@ use super::orchestrate::Orchestrator;
 use super::worker::WorkerRole;
 use crate::api::{self, Api};
 use crate::cli::{Listen, Output, UpArgs};
-use crate::domain::event::RunId;
 use crate::domain::object::Stage;
 use crate::domain::scheduler::Settings;
 use crate::domain::worker::Identity;
@@ -25,7 +25,7 @@ use crate::log::Log;
 use crate::log::local::LocalLog;
 use crate::planning::{self, Planning};
 use crate::progress;
-use crate::summary::{self, Summary};
+use crate::summary::Summary;
 use crate::telemetry;
 use crate::view::View;
 
@@ -64,6 +64,7 @@ pub async fn run(
             }
         }
     }
+    let started = Timestamp::now();
     let listeners = listen(&args).await?;
     let events: Arc<dyn Log> =
         Arc::new(if args.memory { LocalLog::memory()? } else { LocalLog::open(&args.data_dir)? });
@@ -125,7 +126,7 @@ pub async fn run(
     tasks.spawn(orchestrator.run());
 
     let exit = tokio::select! {
-        exit = attend(&args, &view) => exit?,
+        exit = attend(&args, &view, started) => exit?,
         failed = tasks.join_next() => return Err(ended(failed)),
         failed = workers.join_next() => return Err(ended(failed)),
         _ = signals.count.changed() => {
@@ -162,17 +163,23 @@ pub async fn run(
 }
 
 /// Shows the runs as they go. Ends with the first one where `--once` says so, else never.
-async fn attend(args: &UpArgs, view: &View) -> anyhow::Result<Exit> {
-    let mut last: Option<RunId> = None;
+async fn attend(args: &UpArgs, view: &View, started: Timestamp) -> anyhow::Result<Exit> {
+    // A run may begin and end between two looks: what ended since the last one shown is shown, too.
+    let mut shown = (started, None);
     loop {
         let next = view
             .wait_for(Duration::from_secs(3600), |known| {
                 known.leading?;
-                known.history.active().map(|run| run.id).filter(|run| Some(*run) != last)
+                let runs = known.history.runs();
+                let ended = runs.iter().filter_map(|run| Some((run.finished.as_ref()?.0, Some(run.id))));
+                ended
+                    .filter(|ended| *ended > shown)
+                    .min()
+                    .and_then(|(_, run)| run)
+                    .or_else(|| known.history.active().map(|run| run.id))
             })
             .await;
         let Some(run) = next else { continue };
-        last = Some(run);
         if args.once {
             progress::show(view, run).await;
         } else {
@@ -181,18 +188,26 @@ async fn attend(args: &UpArgs, view: &View) -> anyhow::Result<Exit> {
             };
             while view.wait_for(Duration::from_secs(3600), over).await.is_none() {}
         }
-        let summary = view.read(|known| Summary::of(known.history.run(run)?, args.slots));
-        let Some(summary) = summary else { continue };
+        let over = view.read(|known| {
+            let run = known.history.run(run)?;
+            Some((run.finished.as_ref()?.0, Summary::of(run, args.slots)?))
+        });
+        let Some((at, summary)) = over else { continue };
+        shown = (at, Some(run));
         metrics::gauge!(telemetry::RUN_LOWER_BOUND).set(summary.lower_bound_seconds);
-        write_summary(args, &summary)?;
+        match write_summary(args, &summary) {
+            // Nobody reads what is said of the run any more: that changes nothing about the run.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+            written => written?,
+        }
         if args.once {
             return Ok(summary.exit());
         }
     }
 }
 
-fn write_summary(args: &UpArgs, summary: &summary::Summary) -> anyhow::Result<()> {
-    let mut out = std::io::stdout().lock();
+fn write_summary(args: &UpArgs, summary: &Summary) -> io::Result<()> {
+    let mut out = io::stdout().lock();
     match args.output {
         Output::Human => summary.write(&mut out)?,
         Output::Json => {
@@ -200,7 +215,7 @@ fn write_summary(args: &UpArgs, summary: &summary::Summary) -> anyhow::Result<()
             writeln!(out)?;
         }
     }
-    Ok(out.flush()?)
+    out.flush()
 }
 
 /// The listeners, each with whether it serves the page, and the addresses said on stderr.
