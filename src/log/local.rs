@@ -20,6 +20,7 @@ use store::{Bounds, Hold, Opener, READ_BYTES, READ_RECORDS, Store};
 mod blob;
 mod store;
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests;
 
 /// So many appends may wait for the writer; more wait at the door.
@@ -225,7 +226,7 @@ impl Writer {
                 let written = self.append(records);
                 for done in appenders {
                     // Whoever no longer waits for the answer wanted it done all the same.
-                    let _ = done.send(written.as_ref().map(|()| ()).map_err(again));
+                    let _ = done.send(written.as_ref().copied().map_err(again));
                 }
             }
             match next {
@@ -350,7 +351,7 @@ impl State {
     }
 
     /// The records from `offset` on, as many as one read answers; none if the first is not in the tail.
-    fn from_tail(&self, offset: u64) -> Vec<Arc<Record>> {
+    fn in_tail(&self, offset: u64) -> Vec<Arc<Record>> {
         let first = self.end - self.tail.len() as u64;
         let Some(skipped) = offset.checked_sub(first).and_then(|skipped| usize::try_from(skipped).ok())
         else {
@@ -404,7 +405,7 @@ impl LocalReader {
         if position >= state.end {
             return Ok(Found::Nothing);
         }
-        let records = state.from_tail(position);
+        let records = state.in_tail(position);
         Ok(if records.is_empty() { Found::InFile { end: state.end } } else { Found::Records(records) })
     }
 }

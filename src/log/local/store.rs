@@ -95,7 +95,10 @@ impl Store {
     pub(super) fn close(&self) {
         let database = self.database.write().take();
         // A database whose storage failed says so again when it closes.
-        let _ = self.contained(|| Ok(drop(database)));
+        let _ = self.contained(|| {
+            drop(database);
+            Ok(())
+        });
     }
 
     /// Where it is, for messages.
