@@ -20,6 +20,7 @@ use store::{Bounds, Hold, Opener, READ_BYTES, READ_RECORDS, Store};
 mod blob;
 mod store;
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests;
 
 /// So many appends may wait for the writer; more wait at the door.
@@ -350,7 +351,7 @@ impl State {
     }
 
     /// The records from `offset` on, as many as one read answers; none if the first is not in the tail.
-    fn read_tail(&self, offset: u64) -> Vec<Arc<Record>> {
+    fn in_tail(&self, offset: u64) -> Vec<Arc<Record>> {
         let first = self.end - self.tail.len() as u64;
         let Some(skipped) = offset.checked_sub(first).and_then(|skipped| usize::try_from(skipped).ok())
         else {
@@ -404,7 +405,7 @@ impl LocalReader {
         if position >= state.end {
             return Ok(Found::Nothing);
         }
-        let records = state.read_tail(position);
+        let records = state.in_tail(position);
         Ok(if records.is_empty() { Found::InFile { end: state.end } } else { Found::Records(records) })
     }
 }

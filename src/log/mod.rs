@@ -121,7 +121,8 @@ pub trait Log: Send + Sync + 'static {
     /// Appends all of `records`, in order within a partition; returns once they are durable.
     ///
     /// # Errors
-    /// When the log is closed or its storage failed. The records may then be there or not: append them again.
+    /// When the log is closed or its storage failed: the records may then be there or not, append them again. When one is
+    /// too large, none is there.
     async fn append(&self, records: Vec<NewRecord>) -> Result<(), LogError>;
 
     /// The offset after the last record of every partition, now.
