@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -301,4 +301,319 @@ fn a_skip_names_the_failed_ancestors_through_a_chain() {
     desk.answer(1001, 1, Some(false));
     desk.answer(1002, 1, Some(false));
     assert_eq!(desk.decide(), ["skip 2001 [1001, 1002]", "skip 3001 [1001, 1002]"]);
+}
+
+#[test]
+fn a_lost_worker_means_the_next_attempt_once_the_log_was_read_past_its_end() {
+    type Loss = fn(&mut Desk);
+    let cases: [(&str, Loss, Duration); 3] = [
+        ("silent for a lease", |desk| desk.pass_slowly(LEASE + Duration::from_secs(1)), LEASE),
+        ("replaced", |desk| desk.says(1, instance(7), 1, WorkerState::Up, &[]), Duration::ZERO),
+        ("gone", |desk| desk.says(1, instance(1), 1, WorkerState::Gone, &[]), Duration::ZERO),
+    ];
+    for (case, lose, barrier) in cases {
+        let mut desk = one_assigned(0);
+        let heard = desk.now;
+        lose(&mut desk);
+        let barrier = heard + barrier;
+        desk.caught_up = Some(barrier - Duration::from_millis(1));
+        assert_eq!(desk.decide(), [""; 0], "{case}: it may have answered");
+        desk.caught_up = Some(barrier);
+        assert_eq!(desk.decide()[0], "ready 1001.2 WorkerLost", "{case}");
+        // An answer that was in the log all the same still counts.
+        desk.answer(1001, 1, None);
+        assert_eq!(desk.phase(1001), Phase::Loaded, "{case}");
+    }
+    // Alive: a lease has not passed, or it spoke again.
+    let mut desk = one_assigned(0);
+    desk.pass_slowly(LEASE);
+    assert_eq!(desk.decide(), [""; 0]);
+    desk.says(1, instance(1), 1, WorkerState::Up, &[held(1001, 1)]);
+    desk.pass_slowly(LEASE);
+    assert_eq!(desk.decide(), [""; 0]);
+    // Given out by the reign before: nobody can say that the object took its worker with it.
+    let mut desk = one_assigned(0);
+    desk.reign(2, &[]);
+    desk.says(1, instance(7), 1, WorkerState::Up, &[]);
+    assert_eq!(desk.decide()[0], "ready 1001.2 Restarted");
+    // Never heard of by this process: a lease from when its silence was first seen.
+    let mut desk = one_assigned(0);
+    desk.members = Members::default();
+    assert_eq!(desk.decide(), [""; 0]);
+    desk.pass_slowly(LEASE);
+    assert_eq!(desk.decide(), [""; 0]);
+    desk.pass_slowly(Duration::from_secs(1));
+    assert_eq!(desk.decide(), ["ready 1001.2 WorkerLost"]);
+}
+
+#[test]
+fn an_object_that_took_three_workers_with_it_fails_for_good() {
+    // Losses do not count against retries, so there may be none.
+    let mut desk = Desk::with_plan(&[], 0, vec![object(1001, &[]), object(2001, &[1001])]);
+    desk.worker(1, 1);
+    desk.decide();
+    for (start, loss) in [(11, "ready 1001.2 WorkerLost"), (12, "ready 1001.3 WorkerLost")] {
+        desk.pass(Duration::from_secs(1));
+        desk.says(1, instance(start), 1, WorkerState::Up, &[]);
+        assert_eq!(desk.decide(), [loss]);
+        assert_eq!(desk.decide(), ["1001 to w1"]);
+    }
+    desk.says(1, instance(13), 1, WorkerState::Up, &[]);
+    let said = desk.decide();
+    assert_eq!(
+        said,
+        ["failed 1001: 3 workers went while they held it, the last one w1: it is not tried again"]
+    );
+    assert_eq!(desk.phase(1001), Phase::Failed);
+    assert_eq!(desk.decide(), ["skip 2001 [1001]"]);
+    assert_eq!(desk.decide(), ["failed -"]);
+}
+
+#[test]
+fn a_worker_that_read_past_its_assignment_and_does_not_hold_it_never_will() {
+    let mut desk = one_assigned(0);
+    // Its heartbeat from before the assignment says nothing.
+    let mut early = desk.members.instance(instance(1)).unwrap().heartbeat.clone();
+    (early.running, early.read_to) = (Vec::new(), vec![desk.offset - 1]);
+    desk.members.apply(Member::Worker(early.clone()), desk.now);
+    assert_eq!(desk.decide(), [""; 0]);
+    // One that read to it does, once the log was read past what it may have answered.
+    early.read_to = vec![desk.offset];
+    desk.members.apply(Member::Worker(early), desk.now);
+    desk.caught_up = Some(desk.now - Duration::from_millis(1));
+    assert_eq!(desk.decide(), [""; 0]);
+    desk.caught_up = None;
+    assert_eq!(desk.decide(), ["ready 1001.2 NotHeld"]);
+    // It lives, so it may have it again, and has no part in three lost workers.
+    assert_eq!(desk.decide(), ["1001 to w1"]);
+    let board = desk.board();
+    assert_eq!(board.attempts(0).workers_lost(), 0);
+}
+
+#[test]
+fn a_gap_in_the_leaders_own_time_renews_leases() {
+    let mut desk = one_assigned(0);
+    desk.pass_slowly(Duration::from_secs(1));
+    desk.pass(2 * LEASE);
+    assert_eq!(desk.decide(), [""; 0], "the leader slept, nobody else did");
+    desk.pass_slowly(LEASE);
+    assert_eq!(desk.decide(), [""; 0]);
+    desk.pass_slowly(Duration::from_secs(1));
+    assert_eq!(desk.decide(), ["ready 1001.2 WorkerLost"]);
+    // So does a takeover.
+    let mut desk = one_assigned(0);
+    desk.pass_slowly(2 * LEASE);
+    desk.reign(2, &[]);
+    assert_eq!(desk.decide(), [""; 0]);
+    desk.members.renew(desk.now);
+    desk.pass_slowly(LEASE);
+    assert_eq!(desk.decide(), [""; 0]);
+    desk.pass_slowly(Duration::from_secs(1));
+    assert_eq!(desk.decide(), ["ready 1001.2 Restarted"]);
+}
+
+#[test]
+fn only_what_is_worth_it_is_tried_again() {
+    for (retries, retryable, attempts) in [(0, true, 1), (1, true, 2), (2, true, 3), (2, false, 1)] {
+        let mut desk = Desk::with_plan(&[], retries, vec![object(1001, &[])]);
+        desk.worker(1, 1);
+        assert_eq!(desk.decide(), ["ready 1001.1", "1001 to w1"]);
+        for attempt in 1..=attempts {
+            desk.answer(1001, attempt, Some(retryable));
+            // A repeat of the answer is no second failure.
+            desk.answer(1001, attempt, Some(retryable));
+            desk.worker(1, 1);
+            if attempt < attempts {
+                assert_eq!(desk.decide(), [format!("ready 1001.{} Failed", attempt + 1)]);
+                assert_eq!(desk.decide(), ["1001 to w1"]);
+            }
+        }
+        assert_eq!(desk.phase(1001), Phase::Failed, "{retries} {retryable}");
+        assert_eq!(desk.decide(), ["failed -"]);
+    }
+}
+
+#[test]
+fn the_end_of_a_run() {
+    // Everything is loaded.
+    let mut desk = one_assigned(0);
+    desk.answer(1001, 1, None);
+    assert_eq!(desk.decide(), ["succeeded -"]);
+    assert_eq!(desk.decide(), [""; 0]);
+    // The first end counts.
+    let Body::RunFinished(mut other) = desk.log.last().unwrap().body.clone() else { panic!() };
+    other.outcome = Outcome::Failed;
+    desk.append(Some(RUN), Some(1), Body::RunFinished(other));
+    let outcome = |desk: &Desk| desk.history.run(RUN).unwrap().finished.as_ref().unwrap().1.outcome;
+    assert_eq!(outcome(&desk), Outcome::Succeeded);
+    // Somebody stops it, planned or not.
+    let cancel = Body::RunCancelRequested(CancelRequest { requested_by: Some("ann".into()) });
+    for planned in [true, false] {
+        let mut desk = if planned { one_assigned(0) } else { Desk::new(&[]) };
+        desk.request(RUN, 0);
+        desk.append(Some(RUN), None, cancel.clone());
+        assert_eq!(desk.decide(), ["cancelled cancelled by ann"]);
+        assert_eq!(outcome(&desk), Outcome::Cancelled);
+    }
+    // Retention took the beginning.
+    let mut desk = one_assigned(0);
+    let later = desk.wall() + Duration::from_secs(60);
+    desk.history.cut(0, later.as_microsecond());
+    assert_eq!(desk.decide(), ["failed log-truncated"]);
+}
+
+#[test]
+fn runs_wait_in_the_order_of_their_requests() {
+    let mut desk = Desk::new(&[]);
+    for (run, second) in [(3, 30), (1, 20), (2, 10)] {
+        desk.request(run_id(run), second);
+    }
+    let queue = |desk: &Desk| desk.history.queue().iter().map(|run| run.id).collect::<Vec<_>>();
+    assert_eq!(desk.look().plan, Some(run_id(2)));
+    assert_eq!(queue(&desk), [run_id(1), run_id(3)]);
+    // One that is planned stays the active one, whoever asked before.
+    desk.plan(run_id(2), 0, vec![object(1001, &[])]);
+    desk.request(run_id(4), 0);
+    desk.worker(1, 1);
+    assert_eq!(desk.decide(), ["ready 1001.1", "1001 to w1"]);
+    assert_eq!(queue(&desk), [run_id(4), run_id(1), run_id(3)]);
+    desk.append(Some(run_id(2)), None, answer(1001, 1, None));
+    assert_eq!(desk.decide(), ["succeeded -"]);
+    assert_eq!(desk.look().plan, Some(run_id(4)));
+}
+
+#[test]
+fn a_plan_in_parts_makes_the_same_board() {
+    let text = |i: u64| format!("{{\"IdObjet\":{},\"note\":\"{}\"}}", 1000 + i, "x".repeat(3_000));
+    let objects: Vec<PlannedObject> = (0..900)
+        .map(|i| {
+            let mut object = object(1000 + i, if i % 3 == 0 { &[] } else { &[1000] });
+            object.entry = Some(Arc::from(RawValue::from_string(text(i)).unwrap()));
+            object
+        })
+        .collect();
+    let desk = Desk::new(&[]);
+    let parts = desk.scheduler.planned(desk.clock(), RUN, 1, 2, objects.clone());
+    assert!(parts.len() > 4, "{}", parts.len());
+    let mut desk = Desk::new(&[]);
+    desk.request(RUN, 0);
+    // They may come in any order, and again.
+    for event in parts.iter().rev().chain(&parts) {
+        let bytes = event.encode();
+        assert!(bytes.len() <= 512 * 1024, "{}", bytes.len());
+        let place = Place { partition: 0, offset: 0 };
+        let event = Event::decode(&bytes, place, Timestamp::UNIX_EPOCH).unwrap();
+        let missing = desk.history.run(RUN).unwrap().board().is_none();
+        assert_eq!(desk.look().plan.is_some(), missing);
+        desk.append_event(event);
+    }
+    let board = desk.board();
+    assert_eq!((board.len(), board.retries()), (900, 2));
+    for (known, planned) in board.objects().iter().zip(&objects) {
+        assert_eq!(serde_json::to_string(known).unwrap(), serde_json::to_string(planned).unwrap());
+    }
+    assert_eq!(board.unblocked().count(), 300);
+}
+
+#[test]
+fn a_decision_after_a_higher_election_is_void() {
+    let mut desk = Desk::with_plan(&[], 0, vec![object(1001, &[])]);
+    desk.worker(1, 1);
+    let decided = desk.look().events;
+    assert_eq!(decided.iter().map(told).collect::<Vec<_>>(), ["ready 1001.1", "1001 to w1"]);
+    desk.reign(2, &[]);
+    for event in decided {
+        desk.append_event(event);
+    }
+    assert_eq!(desk.phase(1001), Phase::Waiting);
+    let cancelled = Body::RunCancelRequested(CancelRequest::default());
+    desk.append(Some(RUN), None, cancelled);
+    let end = desk.look().events.remove(0);
+    desk.append_event(Event { epoch: Some(1), ..end.clone() });
+    assert!(desk.history.run(RUN).unwrap().finished.is_none());
+    // An answer has no epoch, and is never void.
+    desk.answer(1001, 1, None);
+    assert_eq!(desk.phase(1001), Phase::Loaded);
+    desk.append_event(end);
+    assert!(desk.history.run(RUN).unwrap().finished.is_some());
+    assert_eq!(desk.history.highest_epoch(), 2);
+}
+
+/// A desk whose ingests are left to strangers.
+fn with_strangers(objects: Vec<PlannedObject>) -> Desk {
+    let mut desk = Desk::with_plan(&[Stage::Ingest], 0, objects);
+    desk.worker(1, 5);
+    desk
+}
+
+#[test]
+fn a_strangers_stage_is_offered_and_never_assigned() {
+    let mut desk = with_strangers(vec![object(1001, &[]), object(2001, &[1001])]);
+    assert_eq!(desk.decide(), ["ready 1001.1"]);
+    assert_eq!(desk.decide(), [""; 0]);
+    desk.append(None, None, answer(1001, 1, None));
+    assert_eq!(desk.decide(), ["loaded 1001.1"]);
+    let Body::ObjectLoaded(adopted) = &desk.log.last().unwrap().body else { panic!() };
+    let place = Place { partition: 0, offset: desk.offset - 2 };
+    assert_eq!(adopted.meta.adopted_from, Some(place));
+    assert_eq!(desk.decide(), ["ready 2001.1", "2001 to w1"]);
+    // Another answer to the same offer is late; so is one to an object that korch's own workers serve.
+    for id in [1001, 2001, 9001] {
+        desk.append(None, None, answer(id, 1, None));
+    }
+    let decision = desk.look();
+    assert_eq!((decision.events.len(), decision.late), (0, 3));
+    assert_eq!(desk.look().late, 0);
+}
+
+#[test]
+fn an_answer_before_its_offer_is_late() {
+    let mut desk = with_strangers(vec![object(1001, &[])]);
+    desk.append(None, None, answer(1001, 1, None));
+    let decision = desk.look();
+    assert_eq!(decision.late, 1);
+    // Even if the leader looks at it only after it has made the offer.
+    desk.append(None, None, answer(1001, 1, Some(false)));
+    for event in decision.events {
+        desk.append_event(event);
+    }
+    assert_eq!(desk.look().late, 1);
+    assert_eq!(desk.phase(1001), Phase::Ready);
+    // In another partition the log's time decides.
+    let stamp = |desk: &Desk, offset, us| Stamp {
+        place: Place { partition: 1, offset },
+        timestamp_us: desk.wall().as_microsecond() + us,
+    };
+    for (offset, us, late) in [(0, -1, 1), (1, 0, 0)] {
+        let stamp = stamp(&desk, offset, us);
+        let event = Event { at: desk.wall(), run: None, epoch: None, body: answer(1001, 1, None) };
+        desk.history.apply(&event, stamp).unwrap();
+        let decision = desk.look();
+        assert_eq!((decision.late, decision.events.len()), (late, 1 - late), "{us}");
+    }
+    // An answer to another orchestrator is nobody's.
+    let Body::ObjectLoaded(mut other) = answer(1001, 1, None) else { panic!() };
+    other.meta.foreign = true;
+    desk.append(None, None, Body::ObjectLoaded(other));
+    let decision = desk.look();
+    assert_eq!((decision.late, decision.events.len()), (0, 0));
+}
+
+#[test]
+fn an_offer_that_nobody_answers_goes_out_again() {
+    let mut desk = with_strangers(vec![object(1001, &[])]);
+    assert_eq!(desk.decide(), ["ready 1001.1"]);
+    assert_eq!(desk.decide(), [""; 0]);
+    desk.pass(Duration::from_secs(300));
+    assert_eq!(desk.decide(), [""; 0]);
+    desk.pass(Duration::from_secs(1));
+    assert_eq!(desk.decide(), ["ready 1001.2 OfferExpired"]);
+    assert_eq!(desk.decide(), [""; 0]);
+    // Whoever answers now answers the second.
+    desk.append(None, None, answer(1001, 1, Some(true)));
+    assert_eq!(desk.decide(), ["failed 1001: no"]);
+    assert_eq!(desk.board().attempts(0).last().unwrap().number, 2);
+    let causes: BTreeMap<u32, Option<Cause>> =
+        desk.board().attempts(0).all().iter().map(|one| (one.number, one.offer.unwrap().cause)).collect();
+    assert_eq!(causes, BTreeMap::from([(1, None), (2, Some(Cause::OfferExpired))]));
 }
