@@ -508,7 +508,7 @@ impl World {
         let decision = self.scheduler.decide(now, self.now, &self.history, &self.members, &[], starting);
         let mut events = decision.events;
         if let Some(run) = decision.plan {
-            let plan = split(self.planned(&self.scheduler, run), &mut self.rng);
+            let plan = split(self.planned(&self.scheduler, run), self.seed + self.epoch);
             events.extend(plan);
         }
         // Now and then the process dies in the middle of what it appends.
@@ -633,7 +633,7 @@ impl World {
         let mut late = self.scheduler.decide(now, self.now, &self.history, &self.members, &[], true).events;
         if let Some(run) = self.history.active().filter(|run| run.board().is_none()).map(|run| run.id) {
             // It was about to plan: one part of two may get through before the election.
-            let mut plan = split(self.planned(&self.scheduler, run), &mut self.rng);
+            let mut plan = split(self.planned(&self.scheduler, run), self.seed + self.epoch);
             if plan.len() > 1 && self.rng.bool() {
                 self.append(plan.remove(0));
             }
@@ -707,11 +707,11 @@ fn random_plan(rng: &mut Rng) -> Vec<PlannedObject> {
     objects
 }
 
-/// The same plan in several parts.
-fn split(plan: Vec<Event>, rng: &mut Rng) -> Vec<Event> {
+/// The same plan in several parts, in one reign always the same ones.
+fn split(plan: Vec<Event>, seed: u64) -> Vec<Event> {
     let [event] = <[Event; 1]>::try_from(plan).unwrap();
     let Body::RunPlanned(whole) = &event.body else { panic!("{event:?}") };
-    let chunks: Vec<&[PlannedObject]> = whole.objects.chunks(rng.usize(3..=50)).collect();
+    let chunks: Vec<&[PlannedObject]> = whole.objects.chunks(Rng::with_seed(seed).usize(3..=50)).collect();
     let parts = chunks.len() as u32;
     let part = |(part, objects): (u32, &&[PlannedObject])| {
         let body = Body::RunPlanned(PlanPart { part, parts, objects: objects.to_vec(), ..whole.clone() });
