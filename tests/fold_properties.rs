@@ -12,8 +12,8 @@ use jiff::Timestamp;
 use korch::domain::attempt::{Attempts, Phase};
 use korch::domain::board::Board;
 use korch::domain::event::{
-    Answer, AnswerMeta, Body, CancelRequest, Epoch, Event, Place, PlanPart, PlannedObject, Request, RunId,
-    partition_of,
+    Answer, AnswerMeta, Body, CancelRequest, Epoch, Event, Outcome, Place, PlanPart, PlannedObject, Request,
+    RunId, partition_of,
 };
 use korch::domain::history::History;
 use korch::domain::member::{Heartbeat, Held, Member, Members, WorkerState};
@@ -435,6 +435,14 @@ impl World {
             world.step(steps < 300);
             steps += 1;
         }
+        // A run that is over may be ended again and otherwise: the first end counts.
+        for id in world.runs.clone() {
+            let (_, mut finished) = world.history.run(id).unwrap().finished.clone().unwrap();
+            let failed = finished.outcome == Outcome::Failed;
+            finished.outcome = if failed { Outcome::Succeeded } else { Outcome::Failed };
+            let (at, epoch) = (world.wall(), Some(world.epoch));
+            world.append(Event { at, run: Some(id), epoch, body: Body::RunFinished(finished) });
+        }
         // What nobody waits for any more may still come.
         for _ in 0..10 {
             world.repeat();
@@ -508,7 +516,7 @@ impl World {
         let decision = self.scheduler.decide(now, self.now, &self.history, &self.members, &[], starting);
         let mut events = decision.events;
         if let Some(run) = decision.plan {
-            let plan = split(self.planned(&self.scheduler, run), &mut self.rng);
+            let plan = split(self.planned(&self.scheduler, run), self.seed + self.epoch);
             events.extend(plan);
         }
         // Now and then the process dies in the middle of what it appends.
@@ -633,7 +641,7 @@ impl World {
         let mut late = self.scheduler.decide(now, self.now, &self.history, &self.members, &[], true).events;
         if let Some(run) = self.history.active().filter(|run| run.board().is_none()).map(|run| run.id) {
             // It was about to plan: one part of two may get through before the election.
-            let mut plan = split(self.planned(&self.scheduler, run), &mut self.rng);
+            let mut plan = split(self.planned(&self.scheduler, run), self.seed + self.epoch);
             if plan.len() > 1 && self.rng.bool() {
                 self.append(plan.remove(0));
             }
@@ -707,11 +715,11 @@ fn random_plan(rng: &mut Rng) -> Vec<PlannedObject> {
     objects
 }
 
-/// The same plan in several parts.
-fn split(plan: Vec<Event>, rng: &mut Rng) -> Vec<Event> {
+/// The same plan in several parts, in one reign always the same ones.
+fn split(plan: Vec<Event>, seed: u64) -> Vec<Event> {
     let [event] = <[Event; 1]>::try_from(plan).unwrap();
     let Body::RunPlanned(whole) = &event.body else { panic!("{event:?}") };
-    let chunks: Vec<&[PlannedObject]> = whole.objects.chunks(rng.usize(3..=50)).collect();
+    let chunks: Vec<&[PlannedObject]> = whole.objects.chunks(Rng::with_seed(seed).usize(3..=50)).collect();
     let parts = chunks.len() as u32;
     let part = |(part, objects): (u32, &&[PlannedObject])| {
         let body = Body::RunPlanned(PlanPart { part, parts, objects: objects.to_vec(), ..whole.clone() });
