@@ -1,6 +1,7 @@
 //! The pure core: no async, no IO, no clock, no randomness. Time and events go in, events come out.
 
 pub mod attempt;
+pub mod audit;
 pub mod board;
 pub mod event;
 pub mod graph;
@@ -10,4 +11,5 @@ pub mod member;
 pub mod object;
 pub mod run;
 pub mod scheduler;
+pub mod simulation;
 pub mod worker;
