@@ -73,8 +73,13 @@ pub fn run(seed: u64) -> Result<Report, String> {
     simulate(seed, false).0.map_err(|_| {
         let (result, trace) = simulate(seed, true);
         let error = result.err().unwrap_or_else(|| "it fails only without a trace".to_owned());
-        let from = trace.len().saturating_sub(TRACE_LINES);
-        format!("seed {seed}: {error}\n{}", trace[from..].join("\n"))
+        // Routine signs of life only fill the page.
+        let telling: Vec<String> = trace
+            .into_iter()
+            .filter(|line| !line.contains("members: Leader") && !line.contains("holds []"))
+            .collect();
+        let from = telling.len().saturating_sub(TRACE_LINES);
+        format!("seed {seed}: {error}\n{}", telling[from..].join("\n"))
     })
 }
 
@@ -1067,7 +1072,9 @@ impl Simulation {
             let (loads, fails) = match world.natures[&id] {
                 Nature::Good => (true, lost),
                 Nature::Bad | Nature::Stubborn => (false, true),
-                Nature::Flaky(times) if foreign || times > board.retries() => (false, true),
+                Nature::Flaky(_) if foreign => (false, true),
+                // A worker given up for lost may still do one attempt more than the plan allows.
+                Nature::Flaky(times) if times > board.retries() => (failures >= times, true),
                 Nature::Flaky(_) => (true, may_fail),
             };
             let legal = match verdict {
