@@ -389,6 +389,8 @@ struct Orchestrator {
     /// Past its last own append.
     own: Vec<u64>,
     begin: Option<(Vec<u64>, usize)>,
+    /// It is paused before its next append.
+    stalls: bool,
     /// Which attempts it has read an answer to, and what it has read to be loaded.
     answered: FxHashSet<(RunId, ObjectId, u32)>,
     loaded: FxHashSet<(RunId, ObjectId)>,
@@ -408,6 +410,7 @@ impl Orchestrator {
             pending: VecDeque::new(),
             own: vec![0; partitions],
             begin: Some((world.ends(), world.members.len())),
+            stalls: false,
             answered: FxHashSet::default(),
             loaded: FxHashSet::default(),
         }
@@ -514,7 +517,9 @@ impl Orchestrator {
         }
         self.pending.push_back(events.into_iter().map(Out::Event).collect());
         // Now and then the decision is taken and appended later: a pause may come between.
-        if !(world.faulty() && world.percent(10)) {
+        if world.faulty() && world.percent(10) {
+            self.stalls = world.percent(30);
+        } else {
             self.flush(world);
         }
     }
@@ -750,7 +755,7 @@ impl Simulation {
         let calm = rng.u8(0..8) == 0;
         let partitions = rng.usize(1..=4);
         let objects = catalogue(&mut rng);
-        let failing = rng.u8(0..30);
+        let failing = if rng.bool() { 0 } else { rng.u8(0..25) };
         let natures = objects.iter().map(|object| (object.id, nature(&mut rng, failing))).collect();
         let foreign: BTreeSet<Stage> = match rng.u8(0..4) {
             0 => [Stage::ALL[rng.usize(0..3)]].into(),
@@ -910,7 +915,13 @@ impl Simulation {
         });
         let mut nap_ms = world.rng.u64(20..150);
         match process {
-            Process::Orchestrator(orchestrator) => orchestrator.wake(world),
+            Process::Orchestrator(orchestrator) => {
+                orchestrator.wake(world);
+                if std::mem::take(&mut orchestrator.stalls) {
+                    nap_ms = world.rng.u64(2 * LEASE_MS..5 * LEASE_MS);
+                    world.say(|| format!("host {at} stalls before it appends"));
+                }
+            }
             Process::Worker(worker) => {
                 worker.wake(world);
                 if worker.left {
