@@ -9,8 +9,8 @@ use jiff::Timestamp;
 use korch::domain::attempt::Phase;
 use korch::domain::board::Board;
 use korch::domain::event::{
-    Answer, AnswerMeta, Assigned, Body, Event, Outcome, Place, PlanPart, PlannedObject, Ready, Request, RunId,
-    partition_of,
+    Answer, AnswerMeta, Assigned, Body, Event, Outcome, Place, PlanPart, PlannedObject, Ready, Request,
+    RunId, partition_of,
 };
 use korch::domain::history::History;
 use korch::domain::member::{Heartbeat, Held, Member, Members, WorkerState};
@@ -75,8 +75,7 @@ fn check_indexes(board: &Board) {
         let ready = by_rank(&|i| phase(i) == Phase::Ready && board.object(i).stage == stage);
         assert_eq!(board.ready(stage).collect::<Vec<_>>(), ready);
         for phase in Phase::ALL {
-            let count =
-                (0..n).filter(|&i| board.phase(i) == phase && board.object(i).stage == stage).count();
+            let count = (0..n).filter(|&i| board.phase(i) == phase && board.object(i).stage == stage).count();
             assert_eq!(board.count(stage, phase), count as u64);
         }
     }
@@ -145,10 +144,8 @@ fn members(slots: u32) -> Members {
 
 /// One run from its request to its end, with the laws (a), (c) and (d) checked on the way.
 fn one_run(rng: &mut Rng) -> Log {
-    let mut log = Log {
-        partitions: (0..rng.usize(1..=4)).map(|_| Vec::new()).collect(),
-        history: History::default(),
-    };
+    let mut log =
+        Log { partitions: (0..rng.usize(1..=4)).map(|_| Vec::new()).collect(), history: History::default() };
     let objects = graph(rng);
     let failing = rng.u8(0..30);
     let members = members(rng.u32(1..5));
@@ -160,8 +157,7 @@ fn one_run(rng: &mut Rng) -> Log {
     for tick in 1.. {
         assert!(tick < 2_000, "it never ends");
         let clocks = Now { mono: Duration::from_millis(tick), wall: at(tick as i64 * 1_000) };
-        let decision =
-            scheduler.decide(clocks, clocks.mono, &log.history, &members, &[], true);
+        let decision = scheduler.decide(clocks, clocks.mono, &log.history, &members, &[], true);
         if decision.plan.is_some() {
             let partitions = log.partitions.len() as u32;
             for event in scheduler.planned(clocks, RUN, partitions, rng.u32(0..3), objects.clone()) {

@@ -179,9 +179,11 @@ impl Audit {
             Body::OrchestratorElected => {}
         }
         let what = event.body.object().map_or_else(String::new, |(object, _)| format!(" object {object}"));
-        self.violations.extend(found.into_iter().map(|text| {
-            format!("{}:{} run {id}{what}: {text}", place.partition, place.offset)
-        }));
+        self.violations.extend(
+            found
+                .into_iter()
+                .map(|text| format!("{}:{} run {id}{what}: {text}", place.partition, place.offset)),
+        );
     }
 
     fn run(&mut self, id: RunId) -> &mut AuditedRun {

@@ -425,9 +425,7 @@ impl Orchestrator {
             for out in out {
                 let partition = match out {
                     Out::Elected(partition, _) => *partition as usize,
-                    Out::Event(event) => {
-                        partition_of(event.key().as_bytes(), self.own.len() as u32) as usize
-                    }
+                    Out::Event(event) => partition_of(event.key().as_bytes(), self.own.len() as u32) as usize,
                     _ => continue,
                 };
                 self.own[partition] = world.partitions[partition].len() as u64;
@@ -527,7 +525,8 @@ impl Orchestrator {
     /// Checks a decision against what this leader has read.
     fn check(&self, event: &Event, world: &mut World) {
         let (Some(run), Some((object, attempt))) = (event.run, event.body.object()) else { return };
-        let decides = matches!(event.body, Body::ObjectReady(_) | Body::ObjectAssigned(_) | Body::ObjectSkipped(_));
+        let decides =
+            matches!(event.body, Body::ObjectReady(_) | Body::ObjectAssigned(_) | Body::ObjectSkipped(_));
         if decides && self.loaded.contains(&(run, object)) {
             world.broken = Some(format!("decided though it has read the load of {object}: {event:?}"));
         }
@@ -550,9 +549,8 @@ impl Orchestrator {
         };
         let heard_ms = self.clock + heard.as_millis() as u64;
         if world.answers.get(&(run, object, attempt - 1)).is_some_and(|&at_ms| at_ms < heard_ms) {
-            world.broken = Some(format!(
-                "declared lost though the answer was in the log before {heard_ms}: {event:?}"
-            ));
+            world.broken =
+                Some(format!("declared lost though the answer was in the log before {heard_ms}: {event:?}"));
         }
     }
 }
@@ -709,7 +707,8 @@ impl Stranger {
             match world.rng.u8(0..8) {
                 0 => out.push(Out::Raw(object, answer)),
                 1 => out.push(Out::Raw(object, "rubbish".to_owned())),
-                2 => out.push(Out::Raw(object, r#"{"event_type":"ObjectLoaded","id_objet":"none"}"#.to_owned())),
+                2 => out
+                    .push(Out::Raw(object, r#"{"event_type":"ObjectLoaded","id_objet":"none"}"#.to_owned())),
                 3 => out.push(Out::Raw(
                     object,
                     r#"{"event_type":"ObjectLoaded","id_objet":999999,"run_id":null}"#.to_owned(),
@@ -880,7 +879,10 @@ impl Simulation {
             }
             let world = &self.world;
             asked_for_everything = asked_for_everything
-                || self.hosts.iter().any(|host| matches!(&host.process, Some(Process::Client(wishes)) if wishes.is_empty()));
+                || self
+                    .hosts
+                    .iter()
+                    .any(|host| matches!(&host.process, Some(Process::Client(wishes)) if wishes.is_empty()));
             let over = asked_for_everything
                 && world.requested.len() == world.finished.intersection(&world.requested).count();
             if over && stop_ms == u64::MAX {
@@ -1002,9 +1004,8 @@ impl Simulation {
     /// Judges the log that the world left behind.
     fn judge(&mut self) -> Result<Report, String> {
         let world = &self.world;
-        let event = |place: &Place| {
-            world.partitions[place.partition as usize][place.offset as usize].event.as_ref()
-        };
+        let event =
+            |place: &Place| world.partitions[place.partition as usize][place.offset as usize].event.as_ref();
         let mut audit = Audit::new(world.foreign.clone());
         for place in &world.order {
             if let Some(event) = event(place) {
@@ -1067,7 +1068,10 @@ impl Simulation {
                 _ => verdict == Verdict::Open,
             };
             if !agree {
-                return Err(format!("object {id}: the audit says {verdict:?}, the fold {:?}", board.phase(i)));
+                return Err(format!(
+                    "object {id}: the audit says {verdict:?}, the fold {:?}",
+                    board.phase(i)
+                ));
             }
             let (mut doomed, mut may_be_doomed) = (false, false);
             for parent in &object.parents {
@@ -1112,7 +1116,8 @@ impl Simulation {
         let mut history = History::default();
         let Some(mut rng) = rng else {
             for place in &world.order {
-                if let Some(event) = &world.partitions[place.partition as usize][place.offset as usize].event {
+                if let Some(event) = &world.partitions[place.partition as usize][place.offset as usize].event
+                {
                     let _ = history.apply(event, world.stamp(*place));
                 }
             }
@@ -1120,8 +1125,7 @@ impl Simulation {
         };
         let mut next = vec![0_usize; world.partitions.len()];
         loop {
-            let open: Vec<usize> =
-                (0..next.len()).filter(|&p| next[p] < world.partitions[p].len()).collect();
+            let open: Vec<usize> = (0..next.len()).filter(|&p| next[p] < world.partitions[p].len()).collect();
             if open.is_empty() {
                 return history;
             }
