@@ -110,7 +110,7 @@ struct Log {
 }
 
 impl Log {
-    fn append(&mut self, event: Event) {
+    fn append(&mut self, event: &Event) {
         let p = partition_of(event.key().as_bytes(), self.partitions.len() as u32);
         let place = Place { partition: p, offset: self.partitions[p as usize].len() as u64 };
         let event = Event::decode(&event.encode(), place, at(0)).unwrap();
@@ -151,7 +151,7 @@ fn one_run(rng: &mut Rng) -> Log {
     let members = members(rng.u32(1..5));
     let settings = Settings { foreign: BTreeSet::new(), offer_timeout: Duration::from_secs(300) };
     let mut scheduler = Scheduler::new(1, Duration::ZERO, settings);
-    log.append(event(None, 0, Body::RunRequested(Request::default())));
+    log.append(&event(None, 0, Body::RunRequested(Request::default())));
     let mut running: VecDeque<(ObjectId, u32)> = VecDeque::new();
     let mut loaded: BTreeSet<ObjectId> = BTreeSet::new();
     for tick in 1.. {
@@ -161,7 +161,7 @@ fn one_run(rng: &mut Rng) -> Log {
         if decision.plan.is_some() {
             let partitions = log.partitions.len() as u32;
             for event in scheduler.planned(clocks, RUN, partitions, rng.u32(0..3), objects.clone()) {
-                log.append(event);
+                log.append(&event);
             }
             continue;
         }
@@ -174,7 +174,7 @@ fn one_run(rng: &mut Rng) -> Log {
                 Body::ObjectAssigned(assigned) => running.push_back((assigned.object, assigned.attempt)),
                 _ => {}
             }
-            log.append(event);
+            log.append(&event);
         }
         let run = log.history.run(RUN).unwrap();
         let board = run.board().unwrap();
@@ -200,7 +200,7 @@ fn one_run(rng: &mut Rng) -> Log {
                 loaded.insert(object);
             }
             let body = if failed { Body::ObjectFailed(answer) } else { Body::ObjectLoaded(answer) };
-            log.append(event(None, tick as i64 * 1_000 + 500, body));
+            log.append(&event(None, tick as i64 * 1_000 + 500, body));
         }
     }
     unreachable!()

@@ -423,7 +423,7 @@ fn strangers_are_offered_adopted_and_counted_as_late() {
     // One answer comes in the very moment in which its offer expires: the answer wins.
     let answer = old(1001, &world, 99);
     assert_eq!(
-        world.decide_with(world.mono(), &[answer.clone()]),
+        world.decide_with(world.mono(), std::slice::from_ref(&answer)),
         ["loaded 1001#1", "ready 1002#2 OfferExpired"]
     );
     assert!(world.decide_with(world.mono(), &[answer]).is_empty());

@@ -146,6 +146,7 @@ struct World {
     tasks: Vec<Option<Task>>,
     ticket: u64,
     again: [usize; 5],
+    leaders: BTreeMap<Epoch, Uuid>,
     broken: Option<String>,
 }
 
@@ -481,6 +482,10 @@ impl Orchestrator {
             self.flush(world);
             return;
         };
+        let instance = self.candidate.instance();
+        if *world.leaders.entry(epoch).or_insert(instance) != instance {
+            world.broken = Some(format!("two lead in epoch {epoch}"));
+        }
         if !self.flush(world) || !self.reading.is_past(&self.own) {
             return;
         }
@@ -783,6 +788,7 @@ impl Simulation {
             tasks: Vec::new(),
             ticket: 0,
             again: [0; 5],
+            leaders: BTreeMap::new(),
             broken: None,
             rng,
         };
@@ -795,7 +801,8 @@ impl Simulation {
             for i in 0..world.rng.usize(1..=3) {
                 let mut stages = vec![stage];
                 let other = Stage::ALL[world.rng.usize(0..3)];
-                if world.rng.u8(0..4) == 0 && other != stage && !world.foreign.contains(&other) {
+                // Now and then one that is left to strangers: nothing of it may be assigned.
+                if world.rng.u8(0..4) == 0 && other != stage {
                     stages.push(other);
                 }
                 let slots = world.rng.u32(1..=4);
