@@ -17,6 +17,9 @@ use super::object::{Criticality, MAX_OBJECT_ID, ObjectId, Stage};
 /// The number of an orchestrator's reign: a decision of a lower one is void after a higher one's election.
 pub type Epoch = u64;
 
+/// Epochs above this are a stranger's nonsense: the next one must always exist.
+pub const MAX_EPOCH: Epoch = MAX_OBJECT_ID;
+
 /// Attempts above this are a stranger's nonsense: korch gives up long before.
 pub const MAX_ATTEMPT: u32 = 1_000_000;
 
@@ -359,6 +362,9 @@ impl Event {
             wire.event_datetime.and_then(read_text).and_then(|text| parse_time(&text)).unwrap_or(timestamp);
         let mut run: Option<RunId> = optional(wire.run_id, "run_id")?;
         let epoch: Option<Epoch> = optional(wire.epoch, "epoch")?;
+        if epoch.is_some_and(|epoch| epoch > MAX_EPOCH) {
+            return Err(Reject::Field("epoch"));
+        }
         let object = || read_id(wire.id_objet).ok_or(Reject::Field("id_objet"));
         let strange = run.is_none();
         let attempt = || match optional::<u32>(wire.attempt, "attempt")? {

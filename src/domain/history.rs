@@ -78,7 +78,7 @@ impl History {
         *cut = (*cut).max(timestamp_us);
         let cut = *cut;
         for run in self.runs.values_mut().filter(|run| run.finished.is_none()) {
-            run.truncated |= began_us(run).is_none_or(|began_us| began_us < cut);
+            run.truncated = began_us(run).is_none_or(|began_us| began_us < cut);
         }
     }
 
@@ -118,8 +118,8 @@ impl History {
         } else if let Some(cut_us) = self.cut_us.values().max()
             && run.finished.is_none()
         {
-            // The beginning of a story that starts in the middle is gone.
-            run.truncated |= began_us(run).is_none_or(|began_us| began_us < *cut_us);
+            // The beginning of a story that starts in the middle is gone, unless it comes from another partition yet.
+            run.truncated = began_us(run).is_none_or(|began_us| began_us < *cut_us);
         }
         result
     }

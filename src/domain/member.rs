@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::event::{Epoch, RunId};
+use super::event::{Epoch, MAX_EPOCH, RunId};
 use super::object::{ObjectId, Stage};
 
 /// A point on a reader's own monotonic clock.
@@ -198,12 +198,12 @@ impl Members {
                 }
                 (known.heartbeat, known.heard, known.lease_from) = (heartbeat, now, now);
             }
-            Member::Claim { epoch, instance } if epoch > self.highest_claim => {
+            Member::Claim { epoch, instance } if epoch > self.highest_claim && epoch <= MAX_EPOCH => {
                 self.highest_claim = epoch;
                 self.winner = Some(instance);
                 self.claimed = now;
             }
-            Member::Leader(reign) if reign.epoch >= self.highest_claim => {
+            Member::Leader(reign) if (self.highest_claim..=MAX_EPOCH).contains(&reign.epoch) => {
                 self.highest_claim = reign.epoch;
                 self.winner = Some(reign.instance);
                 self.reign = Some((reign, now));

@@ -294,9 +294,18 @@ impl Scheduler {
             return;
         }
         let stages: Vec<Stage> = self.settings.foreign.iter().copied().collect();
+        let adopted: FxHashSet<ObjectId> = batch
+            .events
+            .iter()
+            .filter(|event| matches!(event.body, Body::ObjectLoaded(_) | Body::ObjectFailed(_)))
+            .filter_map(|event| event.body.object().map(|(object, _)| object))
+            .collect();
         let mut open = FxHashMap::default();
         for i in stages.into_iter().flat_map(|stage| board.ready(stage)) {
             let Some(last) = board.attempts(i).last() else { continue };
+            if adopted.contains(&board.object(i).id) {
+                continue; // answered in this very decision
+            }
             let key = (run.id, board.object(i).id, last.number);
             let since = self.offers.get(&key).copied().unwrap_or(now.mono);
             if now.mono.saturating_sub(since) > self.settings.offer_timeout && batch.has_room() {

@@ -141,7 +141,12 @@ impl Worker {
 
     /// Ends what `which` says: what waits is dropped, what runs is returned.
     fn end(&mut self, which: impl Fn(&Held) -> bool) -> Vec<Held> {
+        let waiting = self.queue.iter().map(|start| start.held);
+        let dropped: Vec<Held> = waiting.filter(|held| which(held)).collect();
         self.queue.retain(|start| !which(&start.held));
+        for held in dropped {
+            self.remember(held);
+        }
         let ended: Vec<Held> = self.running.iter().copied().filter(|held| which(held)).collect();
         for held in &ended {
             self.running.remove(held);
