@@ -351,6 +351,10 @@ impl Event {
     /// # Errors
     /// What is not an event, and why.
     pub fn decode(value: &[u8], place: Place, timestamp: Timestamp) -> Result<Event, Reject> {
+        // Serde would read an array as a struct too, field by field.
+        if value.trim_ascii_start().first() != Some(&b'{') {
+            return Err(Reject::NotJson);
+        }
         let wire: Wire<'_> = serde_json::from_slice(value).map_err(|_| Reject::NotJson)?;
         let event_type = wire.event_type.ok_or(Reject::NoType)?;
         let event_type: &str = &read_text(event_type).ok_or(Reject::NoType)?;
