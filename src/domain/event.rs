@@ -351,7 +351,7 @@ impl Event {
     /// # Errors
     /// What is not an event, and why.
     pub fn decode(value: &[u8], place: Place, timestamp: Timestamp) -> Result<Event, Reject> {
-        // serde would read an array as the fields in their order.
+        // Serde would read an array as a struct too, field by field.
         if value.trim_ascii_start().first() != Some(&b'{') {
             return Err(Reject::NotJson);
         }

@@ -357,8 +357,8 @@ mod tests {
 
     #[test]
     fn cycles_by_path() {
-        type Row = (&'static [(u32, u32)], &'static [&'static str]);
-        let table: [Row; 5] = [
+        type Case = (&'static [(u32, u32)], &'static [&'static str]);
+        let table: [Case; 5] = [
             (&[(0, 0)], &["0 → 0"]),
             (&[(1, 0), (0, 1)], &["0 → 1 → 0"]),
             (&[(0, 2), (2, 1), (1, 0), (1, 3)], &["0 → 2 → 1 → 0"]),

@@ -443,6 +443,9 @@ impl Orchestrator {
         self.reading.read_events(world, |event, stamp, _| {
             // Objects that no plan has are counted by the real loop.
             let _ = history.apply(event, stamp);
+            if event.epoch.is_some_and(|epoch| epoch < history.elected(stamp.place.partition)) {
+                return; // void, an adopted answer too
+            }
             let (Some(run), Some((object, attempt))) = (event.run, event.body.object()) else { return };
             match event.body {
                 Body::ObjectLoaded(_) if answered.insert((run, object, attempt)) => {
