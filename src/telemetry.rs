@@ -91,13 +91,27 @@ pub fn install_logs(filter: &str) {
     };
 }
 
-/// Counts and logs an event that this process has published.
-pub fn published(event: &Event, producer: &'static str) {
-    let event_type = event.body.event_type();
-    metrics::counter!(EVENTS_PUBLISHED, "status" => event_type, "producer" => producer).increment(1);
-    if !tracing::enabled!(tracing::Level::INFO) {
-        return;
+/// Counts and logs events that this process has published. One look-up a type, not one an event.
+pub fn published<'a>(events: impl IntoIterator<Item = &'a Event>, producer: &'static str) {
+    let says_all = tracing::enabled!(tracing::Level::INFO);
+    let mut counts: Vec<(&'static str, u64)> = Vec::new();
+    for event in events {
+        let event_type = event.body.event_type();
+        match counts.iter_mut().find(|(counted, _)| *counted == event_type) {
+            Some((_, count)) => *count += 1,
+            None => counts.push((event_type, 1)),
+        }
+        if says_all {
+            say(event, producer);
+        }
     }
+    for (event_type, count) in counts {
+        metrics::counter!(EVENTS_PUBLISHED, "status" => event_type, "producer" => producer).increment(count);
+    }
+}
+
+fn say(event: &Event, producer: &'static str) {
+    let event_type = event.body.event_type();
     let object = event.body.object();
     tracing::info!(
         producer,

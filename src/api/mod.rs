@@ -368,7 +368,7 @@ async fn orchestrate(State(shared): Ctx, headers: HeaderMap, bytes: Result<Bytes
 async fn publish(api: &Api, run: RunId, body: Body) -> Result<(), Problem> {
     let event = Event { at: Timestamp::now(), run: Some(run), epoch: None, body };
     api.log.append(vec![NewRecord::of(&event)]).await?;
-    telemetry::published(&event, "api");
+    telemetry::published([&event], "api");
     Ok(())
 }
 

@@ -187,7 +187,7 @@ impl Orchestrator {
             value: value.clone(),
         });
         append(&*self.events, records.collect()).await?;
-        telemetry::published(&event, "orchestrator");
+        telemetry::published([&event], "orchestrator");
         Ok(())
     }
 
@@ -273,9 +273,7 @@ impl Orchestrator {
             }
         }
         append(&*self.events, batch).await?;
-        for event in events {
-            telemetry::published(event, "orchestrator");
-        }
+        telemetry::published(events, "orchestrator");
         Ok(())
     }
 }

@@ -248,9 +248,12 @@ impl AtWork {
         }
         let records = answers.iter().map(|(_, _, event)| NewRecord::of(event)).collect();
         self.role.events.append(records).await.context("the log does not take answers")?;
-        for (held, stage, event) in &answers {
+        for (held, ..) in &answers {
             self.worker.acknowledged(*held);
-            telemetry::published(event, stage.name());
+        }
+        for stage in Stage::ALL {
+            let of_stage = answers.iter().filter(|(_, served, _)| *served == stage);
+            telemetry::published(of_stage.map(|(.., event)| event), stage.name());
         }
         Ok(())
     }
