@@ -116,8 +116,8 @@ function showRuns(runs) {
     const row = element('tr', '', element('td', '', outcome));
     const cells = [clock(run.requested_at ?? run.planned_at), run.requested_by ?? '–', seconds(run.duration_seconds),
       `${run.counts.loaded} / ${run.counts.objects}`, run.counts.failed, run.counts.skipped];
-    row.append(...cells.map((cell) => element('td', '', String(cell))));
-    row.title = [run.run_id, run.reason].filter(Boolean).join(' · ');
+    row.append(...cells.map((cell, i) => element('td', i === 1 ? 'by' : '', String(cell))));
+    row.title = [run.run_id, run.requested_by, run.reason].filter(Boolean).join(' · ');
     return row;
   }));
 }
