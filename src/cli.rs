@@ -90,7 +90,7 @@ pub struct UpArgs {
     /// Where the page listens. `off`: nowhere.
     #[arg(long, env = "KORCH_UI_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:4200")]
     pub ui_listen: Listen,
-    /// How the summary of --once is written.
+    /// How the summary of each run is written.
     #[arg(long, short, env = "KORCH_OUTPUT", value_enum, default_value_t = Output::Human)]
     pub output: Output,
 }

@@ -10,6 +10,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
 use crate::exit::Exit;
+use crate::telemetry;
 
 /// An API on this machine or the next answers within this, or it is not well.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -25,7 +26,7 @@ pub async fn health(server: &str) -> anyhow::Result<Exit> {
     if status != 200 {
         bail!("{server}/health answers {status}: {body}");
     }
-    eprintln!("{server} is well");
+    telemetry::say_to_people(format_args!("{server} is well"));
     Ok(Exit::Done)
 }
 

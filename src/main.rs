@@ -33,7 +33,7 @@ fn main() -> ExitCode {
             {
                 return Exit::Done.into();
             }
-            eprintln!("error: {error:#}");
+            telemetry::say_to_people(format_args!("error: {error:#}"));
             Exit::Internal.into()
         }
     }
@@ -76,7 +76,7 @@ fn plan(args: &PlanArgs) -> anyhow::Result<Exit> {
     let (catalog, plan) = match planning.read(&args.targets) {
         Ok(read) => read,
         Err(problems) => {
-            eprintln!("{problems}");
+            telemetry::say_to_people(problems);
             return Ok(Exit::BadCatalogue);
         }
     };

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 use crate::api::Refused;
 use crate::catalog_file;
-use crate::domain::catalog::{Catalog, Problem, Problems};
+use crate::domain::catalog::{Catalog, Problem, Problems, Warning};
 use crate::domain::event::{Entry, PlannedObject, compact_json};
 use crate::domain::object::ObjectId;
 use crate::domain::plan::{Missing, Plan};
@@ -47,13 +47,13 @@ impl Planning {
         Ok((catalog, plan))
     }
 
-    /// The objects to run for these targets, as a plan's events carry them.
+    /// The objects to run for these targets, as a plan's events carry them, and what is odd about them.
     ///
     /// # Errors
     /// As [`Planning::read`].
-    pub fn objects(&self, targets: &[String]) -> Result<Vec<PlannedObject>, Problems> {
+    pub fn objects(&self, targets: &[String]) -> Result<(Vec<PlannedObject>, Vec<Warning>), Problems> {
         let (catalog, plan) = self.read(targets)?;
-        Ok(plan
+        let objects = plan
             .objects
             .iter()
             .map(|planned| PlannedObject {
@@ -66,7 +66,8 @@ impl Planning {
                     .entry
                     .and_then(|entry| one_line(catalog.raw(&catalog.entries()[entry as usize]))),
             })
-            .collect())
+            .collect();
+        Ok((objects, plan.warnings))
     }
 }
 
@@ -77,10 +78,9 @@ fn one_line(raw: &str) -> Entry {
 
 /// Problems as the wire and the API carry them.
 pub fn problems_json(problems: &Problems) -> Arc<RawValue> {
-    // Problems are texts and numbers: they are always JSON. The empty list stands in for what cannot be.
     serde_json::value::to_raw_value(&problems.problems)
-        .or_else(|_| RawValue::from_string("[]".into()))
-        .map_or_else(|_| Arc::from(RawValue::NULL.to_owned()), Arc::from)
+        .expect("problems are texts and numbers, which are always JSON")
+        .into()
 }
 
 /// Problems as the API refuses with them.

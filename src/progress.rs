@@ -9,6 +9,7 @@ use crate::domain::attempt::Phase;
 use crate::domain::board::Board;
 use crate::domain::event::RunId;
 use crate::domain::object::Stage;
+use crate::telemetry;
 use crate::view::View;
 
 /// How often the bars move, and how often a line is written where there are none.
@@ -101,7 +102,7 @@ async fn lines(view: &View, run: RunId) {
                     format!("{stage} {}/{} ({})", standing.through, standing.objects, standing.text())
                 })
                 .collect();
-            eprintln!("{}", text.join("; "));
+            telemetry::say_to_people(text.join("; "));
         }
         pause(view, LINE_EVERY, run).await;
     }

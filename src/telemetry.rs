@@ -1,6 +1,6 @@
 //! Log lines, and every metric's name in one place.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
@@ -42,6 +42,11 @@ pub const BUILD_INFO: &str = "korch_build_info";
 const SECONDS_BUCKETS: [f64; 14] =
     [0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14400.0];
 
+/// Says something to people, on stderr. That nobody listens is no error: `eprintln!` would panic.
+pub fn say_to_people(text: impl std::fmt::Display) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
 /// Installs the recorder of metrics; the handle renders them.
 ///
 /// # Errors
@@ -77,8 +82,12 @@ pub fn install_metrics() -> anyhow::Result<PrometheusHandle> {
 /// Starts log lines on stderr: human on a terminal, JSON elsewhere. `filter` is tracing's own grammar.
 pub fn install_logs(filter: &str) {
     let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
-    let lines =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    // What cannot be logged because nobody reads stderr cannot be complained of there either.
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .log_internal_errors(false);
     // A second start in one process (tests) keeps the first.
     let _ = if std::io::stderr().is_terminal()
         && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())

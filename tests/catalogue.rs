@@ -56,7 +56,7 @@ fn one_problem_each() {
         (r#"{"IdObjet":true}"#, "IdObjet is not a number: true"),
         (r#"{"IdObjet":[1001]}"#, "IdObjet is not a number: [1001]"),
         (r#"{"IdObjet":-5}"#, "entry 1, id -5, line 1, column 2: IdObjet is out of range: -5"),
-        (r#"{"IdObjet":1001.5}"#, "IdObjet is out of range: 1001.5"),
+        (r#"{"IdObjet":1001.5}"#, "IdObjet is not a whole number: 1001.5"),
         (r#"{"IdObjet":9007199254740992}"#, "IdObjet is out of range: 9007199254740992"),
         (r#"{"IdObjet":"99999999999999999999999"}"#, "IdObjet is out of range: \"99999999999999999999999\""),
         (r#"{"IdObjet":7}"#, "entry 1, id 7, line 1, column 2: an id below 1000 and no Zone"),

@@ -916,6 +916,7 @@ impl<'de> Deserialize<'de> for Fields<'de> {
 #[derive(Clone, Copy)]
 enum NoId {
     NotANumber,
+    NotWhole,
     OutOfRange,
 }
 
@@ -923,6 +924,7 @@ impl NoId {
     fn message(self, what: &str, quoted: &str) -> String {
         match self {
             NoId::NotANumber => format!("{what} is not a number: {}", cut(quoted)),
+            NoId::NotWhole => format!("{what} is not a whole number: {}", cut(quoted)),
             NoId::OutOfRange => {
                 format!(
                     "{what} is out of range: {}; ids are whole numbers from 0 to {MAX_OBJECT_ID}",
@@ -935,7 +937,8 @@ impl NoId {
     fn hint(self) -> &'static str {
         match self {
             NoId::NotANumber => "write a whole number, or a string of digits",
-            NoId::OutOfRange => "larger, negative or broken numbers are not exact in every language",
+            NoId::NotWhole => "write 1001 where it says 1001.0 or 1e3",
+            NoId::OutOfRange => "larger or negative numbers are not exact in every language",
         }
     }
 }
@@ -965,7 +968,11 @@ fn id_of_text(text: &str) -> Result<ObjectId, NoId> {
     // A number that is none of ours, or no number at all: `-5`, `10.5`, `1e3`, but not `inf`, not `+7`.
     let number =
         text.starts_with(|first: char| first == '-' || first.is_ascii_digit()) && text.parse::<f64>().is_ok();
-    Err(if number && text != "-inf" { NoId::OutOfRange } else { NoId::NotANumber })
+    Err(match number && text != "-inf" {
+        true if text.contains(['.', 'e', 'E']) => NoId::NotWhole,
+        true => NoId::OutOfRange,
+        false => NoId::NotANumber,
+    })
 }
 
 /// Reads `IdObjet_Parent` in any of its shapes; what is no id goes to `bad`, quoted.

@@ -66,7 +66,9 @@ impl Orchestrator {
             let now = self.now();
             let acts =
                 self.view.read(|known| candidate.step(now.mono, &known.members, &known.history, partitions));
-            let mut wrote = !acts.members.is_empty() && acts.elect.is_none() && scheduler.is_none();
+            // What was written to the events must be read before anything is decided. A claim needs no such care: until
+            // it is read back nothing is decided anyway.
+            let mut wrote = false;
             let beats = acts.members.into_iter().map(|member| NewRecord {
                 partition: None,
                 key: Bytes::new(),
@@ -130,6 +132,9 @@ impl Orchestrator {
     async fn read_events(&self, events: &mut dyn Reader) -> Result<Mono, LogError> {
         let taken = self.view.now();
         let ends = self.events.ends().await?;
+        let lag: u64 = events.position().iter().zip(&ends).map(|(position, end)| end.saturating_sub(*position)).sum();
+        #[allow(clippy::cast_precision_loss, reason = "a gauge is a float")]
+        metrics::gauge!(telemetry::LOG_LAG).set(lag as f64);
         while events.position().iter().zip(&ends).any(|(position, end)| position < end) {
             let records = events.next(Duration::from_secs(1)).await.or_else(truncated)?;
             self.fold(&records);
@@ -244,7 +249,10 @@ impl Orchestrator {
         let targets = request.targets.clone();
         let planned = tokio::task::spawn_blocking(move || planning.objects(&targets)).await?;
         Ok(match planned {
-            Ok(objects) => {
+            Ok((objects, warnings)) => {
+                for warning in &warnings {
+                    tracing::warn!("{warning}");
+                }
                 let retries = request.retries.unwrap_or(self.retries);
                 scheduler.planned(self.now(), run, self.events.partitions(), retries, objects)
             }

@@ -50,18 +50,11 @@ pub async fn run(
 ) -> anyhow::Result<Exit> {
     let planning = Planning { file: args.catalogue.file.clone(), missing: args.catalogue.missing };
     if !args.idle {
-        // Refused here, nothing is published. Warnings are said once, here too.
+        // Refused before anything is published.
         let checked = planning.clone();
-        match tokio::task::spawn_blocking(move || checked.read(&[])).await? {
-            Ok((_, plan)) => {
-                for warning in &plan.warnings {
-                    tracing::warn!("{warning}");
-                }
-            }
-            Err(problems) => {
-                eprintln!("{problems}");
-                return Ok(Exit::BadCatalogue);
-            }
+        if let Err(problems) = tokio::task::spawn_blocking(move || checked.read(&[]).map(drop)).await? {
+            telemetry::say_to_people(problems);
+            return Ok(Exit::BadCatalogue);
         }
     }
     let started = Timestamp::now();
@@ -84,7 +77,7 @@ pub async fn run(
             view: view.clone(),
             log: events.clone(),
             preview: Some(Arc::new(move |targets: &[String]| {
-                preview.objects(targets).map_err(|problems| planning::refused(&problems))
+                preview.objects(targets).map(|(objects, _)| objects).map_err(|problems| planning::refused(&problems))
             })),
             page,
             metrics: metrics.clone(),
@@ -134,7 +127,7 @@ pub async fn run(
             let running = view.read(|known| known.history.active().and_then(|run| run.board()).map_or(0, |board| {
                 board.total(crate::domain::attempt::Phase::Running)
             }));
-            eprintln!("interrupted: no new object starts, {running} may finish; once more stops at once");
+            telemetry::say_to_people(format_args!("interrupted: no new object starts, {running} may finish; once more stops at once"));
             Exit::Interrupted
         }
     };
@@ -227,7 +220,7 @@ async fn listen(args: &UpArgs) -> anyhow::Result<Vec<(TcpListener, bool)>> {
         let Listen::At(address) = listen else { continue };
         match TcpListener::bind(address).await {
             Ok(listener) => {
-                eprintln!("{what:>4}  http://{}", listener.local_addr()?);
+                telemetry::say_to_people(format_args!("{what:>4}  http://{}", listener.local_addr()?));
                 listeners.push((listener, page));
             }
             Err(error) if args.once => {
