@@ -7,7 +7,8 @@ use std::path::Path;
 
 use bytes::Bytes;
 
-use crate::domain::catalog::{MAX_FILE_BYTES, Problems};
+use crate::domain::catalog::MAX_FILE_BYTES;
+use crate::domain::problem::Problems;
 
 /// How much is read before the first look.
 const HEAD_BYTES: u64 = 64 * 1024;

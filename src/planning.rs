@@ -7,10 +7,11 @@ use serde_json::value::RawValue;
 
 use crate::api::Refused;
 use crate::catalog_file;
-use crate::domain::catalog::{Catalog, Problem, Problems, Warning};
+use crate::domain::catalog::Catalog;
 use crate::domain::event::{Entry, PlannedObject, compact_json};
 use crate::domain::object::ObjectId;
 use crate::domain::plan::{Missing, Plan};
+use crate::domain::problem::{Problem, Problems, Warning};
 
 /// Where the catalogue is, and what to do about parents that it does not describe.
 #[derive(Clone, Debug)]

@@ -17,10 +17,11 @@ use jiff::Timestamp;
 use korch::api::{self, Api, Preview, Refused};
 use korch::domain::event::{
     Answer, AnswerMeta, Assigned, Body, Counts, Event, Finished, Outcome, PlanPart, PlannedObject, Ready,
-    RunId, Skipped, partition_of,
+    RunId, Skipped,
 };
 use korch::domain::member::{Heartbeat, Member, Reign, WorkerState};
 use korch::domain::object::{Criticality, ObjectId, Stage};
+use korch::domain::partition::partition_of;
 use korch::log::{self, Log, LogError, NewRecord, Reader, Record};
 use korch::view::View;
 use parking_lot::Mutex;

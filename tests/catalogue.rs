@@ -7,9 +7,10 @@ use std::path::Path;
 
 use bytes::Bytes;
 use korch::catalog_file;
-use korch::domain::catalog::{Catalog, Problems, WarningKind};
+use korch::domain::catalog::Catalog;
 use korch::domain::object::{Criticality, ObjectId, Stage};
 use korch::domain::plan::{Missing, Plan};
+use korch::domain::problem::{Problems, WarningKind};
 use korch::plan_report;
 
 fn parse(json: &str) -> Result<Catalog, Problems> {

@@ -13,11 +13,12 @@ use korch::domain::attempt::{Attempts, Phase};
 use korch::domain::board::Board;
 use korch::domain::event::{
     Answer, AnswerMeta, Body, CancelRequest, Epoch, Event, Outcome, Place, PlanPart, PlannedObject, Request,
-    RunId, partition_of,
+    RunId,
 };
 use korch::domain::history::History;
 use korch::domain::member::{Heartbeat, Held, Member, Members, WorkerState};
 use korch::domain::object::{Criticality, ObjectId, Stage};
+use korch::domain::partition::partition_of;
 use korch::domain::run::Stamp;
 use korch::domain::scheduler::{Now, Scheduler, Settings};
 use uuid::Uuid;

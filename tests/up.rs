@@ -509,3 +509,30 @@ fn a_run_whose_summary_nobody_reads_ends_as_it_ended() {
     let (code, err) = unread(place.up_command(&["--once", "--delay", "1ms"]));
     assert_eq!(code, Some(4), "{err}");
 }
+
+#[test]
+fn a_run_whose_messages_nobody_reads_ends_as_it_ended() {
+    let place = Place::new();
+    for log in ["warn", "info"] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command = place.up_command(&["--once", "--delay", "1ms", "--log", log]);
+        let _ = fs::remove_dir_all(place.path("log"));
+        let output = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(writer).output().unwrap();
+        assert_eq!(output.status.code(), Some(4), "--log {log}");
+        assert!(String::from_utf8_lossy(&output.stdout).contains("3007"), "--log {log}");
+    }
+}
+
+#[test]
+fn what_is_odd_about_a_catalogue_is_said_each_time_a_run_is_planned() {
+    let place = Place::new();
+    let korch = place.up(&["--idle", "--delay", "1ms"]);
+    let api = korch.api();
+    for _ in 0..2 {
+        let (_, accepted) = api.post("/orchestrate");
+        api.finished(accepted["run_id"].as_str().unwrap());
+    }
+    let ended = korch.stop();
+    assert_eq!(ended.err.matches("1 inactive object").count(), 2, "{}", ended.err);
+}

@@ -8,9 +8,10 @@ use std::str::FromStr;
 use rustc_hash::{FxHashMap, FxHashSet};
 use serde::{Deserialize, Serialize};
 
-use super::catalog::{Catalog, Found, Problem, Problems, Tally, Warning, WarningKind, counted};
+use super::catalog::{Catalog, Found};
 use super::graph::Graph;
 use super::object::{Criticality, ObjectId, Stage};
+use super::problem::{Problem, Problems, Tally, Warning, WarningKind, counted};
 
 /// What to do with a parent that no entry describes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]

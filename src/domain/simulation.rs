@@ -19,12 +19,13 @@ use super::attempt::{MAX_WORKERS_LOST, Phase};
 use super::audit::{Audit, Verdict};
 use super::event::{
     AnswerMeta, Body, CancelRequest, Cause, Epoch, Event, Outcome, Place, PlannedObject, Ready, Request,
-    RunId, partition_of, time_text,
+    RunId, time_text,
 };
 use super::history::History;
 use super::leader::{Candidate, Role};
 use super::member::{Held, Member, Members, Mono, WorkerState};
 use super::object::{Criticality, ObjectId, Stage};
+use super::partition::partition_of;
 use super::run::Stamp;
 use super::scheduler::{Now, Scheduler, Settings};
 use super::worker::{Identity, Worker};

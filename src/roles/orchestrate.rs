@@ -132,7 +132,8 @@ impl Orchestrator {
     async fn read_events(&self, events: &mut dyn Reader) -> Result<Mono, LogError> {
         let taken = self.view.now();
         let ends = self.events.ends().await?;
-        let lag: u64 = events.position().iter().zip(&ends).map(|(position, end)| end.saturating_sub(*position)).sum();
+        let lag: u64 =
+            events.position().iter().zip(&ends).map(|(position, end)| end.saturating_sub(*position)).sum();
         #[allow(clippy::cast_precision_loss, reason = "a gauge is a float")]
         metrics::gauge!(telemetry::LOG_LAG).set(lag as f64);
         while events.position().iter().zip(&ends).any(|(position, end)| position < end) {

@@ -77,7 +77,10 @@ pub async fn run(
             view: view.clone(),
             log: events.clone(),
             preview: Some(Arc::new(move |targets: &[String]| {
-                preview.objects(targets).map(|(objects, _)| objects).map_err(|problems| planning::refused(&problems))
+                preview
+                    .objects(targets)
+                    .map(|(objects, _)| objects)
+                    .map_err(|problems| planning::refused(&problems))
             })),
             page,
             metrics: metrics.clone(),
