@@ -376,6 +376,23 @@ fn the_queue_keeps_its_order_and_a_cancelled_run_makes_room() {
 }
 
 #[test]
+fn a_run_cancelled_while_it_waits_for_its_turn_ends_at_once() {
+    let mut world = World::new(&[]);
+    world.plan(1, 0, vec![object(1001, Medium, &[])]);
+    world.pass(100);
+    world.request(2);
+    world.pass(100);
+    world.request(3);
+    world.beat("a", 10, 1, &[]);
+    world.say(2, Body::RunCancelRequested(CancelRequest::default()));
+    assert_eq!(world.decide(), ["ready 1001#1", "1001#1 to a", "cancelled - 0/0/0 of 0"]);
+    assert_eq!(world.decide(), [""; 0]);
+    world.answer(1001, 1, None);
+    assert_eq!(world.decide(), ["succeeded - 1/0/0 of 1"]);
+    assert_eq!(world.decide(), ["plan 3"]);
+}
+
+#[test]
 fn what_a_cancelled_run_left_at_a_worker_occupies_its_slot() {
     let mut world = World::new(&[]);
     world.plan(2, 0, vec![object(1001, Medium, &[])]);

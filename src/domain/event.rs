@@ -124,7 +124,7 @@ pub struct PlannedObject {
     #[serde(default)]
     pub parents: Vec<ObjectId>,
     /// The parents that count as loaded: inactive ones, and those kept elsewhere.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default)]
     pub satisfied: Vec<ObjectId>,
     /// Its entry in the catalogue.
     pub entry: Entry,

@@ -227,6 +227,11 @@ impl History {
         queue
     }
 
+    /// The runs that somebody wants to stop and that are not over.
+    pub fn cancelled(&self) -> impl Iterator<Item = &Run> {
+        self.runs.values().filter(|run| run.cancel.is_some() && run.finished.is_none() && is_known(run))
+    }
+
     /// The run that was planned last.
     pub fn latest_planned(&self) -> Option<&Run> {
         self.runs.values().filter(|run| run.board().is_some()).max_by_key(|run| (run.planned_at, run.id))

@@ -88,6 +88,11 @@ impl Run {
         self.board.as_ref()
     }
 
+    /// Who stops it, as the reason of its end.
+    pub(super) fn cancelled_by(&self) -> Option<String> {
+        self.cancel.as_ref()?.1.requested_by.as_ref().map(|who| format!("cancelled by {who}"))
+    }
+
     /// The name of a worker that was given something in this run.
     pub fn worker_name(&self, instance: Uuid) -> Option<&Arc<str>> {
         self.by_instance.get(&instance)

@@ -95,16 +95,35 @@ impl Scheduler {
         strangers: &[StrangersAnswer],
         starting: bool,
     ) -> Decision {
-        let Some(run) = history.active() else {
-            self.offers.clear();
-            return Decision { late: strangers.len(), ..Decision::default() };
+        let active = history.active();
+        let mut decision = match active {
+            Some(run) => self.decide_run(now, caught_up, run, members, strangers, starting),
+            None => {
+                self.offers.clear();
+                Decision { late: strangers.len(), ..Decision::default() }
+            }
         };
+        // Who cancels a run that waits for its turn is not to wait for it.
+        for run in history.cancelled().filter(|run| active.is_none_or(|active| active.id != run.id)) {
+            decision.events.extend(self.over(now, run, Outcome::Cancelled, run.cancelled_by()).events);
+        }
+        decision
+    }
+
+    fn decide_run(
+        &mut self,
+        now: Now,
+        caught_up: Mono,
+        run: &Run,
+        members: &Members,
+        strangers: &[StrangersAnswer],
+        starting: bool,
+    ) -> Decision {
         if run.truncated {
             return self.over(now, run, Outcome::Failed, Some("log-truncated".into()));
         }
-        if let Some((_, cancel)) = &run.cancel {
-            let reason = cancel.requested_by.as_ref().map(|who| format!("cancelled by {who}"));
-            return self.over(now, run, Outcome::Cancelled, reason);
+        if run.cancel.is_some() {
+            return self.over(now, run, Outcome::Cancelled, run.cancelled_by());
         }
         let Some(board) = run.board() else {
             let plan = starting.then_some(run.id);
