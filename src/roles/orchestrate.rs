@@ -1,7 +1,8 @@
 //! The orchestrator: reads the log, and while it leads, decides and appends.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use bytes::Bytes;
@@ -9,11 +10,13 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 use uuid::Uuid;
 
+use crate::domain::envelope::Envelope;
 use crate::domain::event::{Body, Event, Request, RunId};
 use crate::domain::leader::{Candidate, Role};
 use crate::domain::member::Mono;
 use crate::domain::scheduler::{Decision, Now, Scheduler, Settings};
-use crate::log::{From, Log, LogError, NewRecord, Reader, Record, truncated};
+use crate::follower::Follower;
+use crate::log::{Log, LogError, NewRecord};
 use crate::planning::{Planning, problems_json};
 use crate::telemetry;
 use crate::view::View;
@@ -23,6 +26,8 @@ const APPEND_BYTES: usize = 1 << 20;
 
 /// What an orchestrator needs.
 pub struct Orchestrator {
+    /// This start of it.
+    pub instance: Uuid,
     /// What this process knows; the orchestrator folds into it.
     pub view: Arc<View>,
     /// The events.
@@ -45,63 +50,50 @@ pub struct Orchestrator {
     pub shutdown: watch::Receiver<bool>,
 }
 
+/// After an append that may have failed the orchestrator looks again so soon.
+const AFTER_DOUBT: Duration = Duration::from_millis(500);
+/// Heartbeats older than so many leases, and no less than [`KEPT_AT_LEAST`], are trimmed.
+const KEPT_LEASES: u32 = 10;
+const KEPT_AT_LEAST: Duration = Duration::from_secs(60);
+
 impl Orchestrator {
     /// Leads or stands by until `shutdown`.
     ///
     /// # Errors
-    /// When a log fails.
+    /// When a log is closed, or its storage fails. A log that is away is waited for.
     pub async fn run(mut self) -> anyhow::Result<()> {
-        let mut events = self.events.reader(From::Start).await?;
-        let mut members = self.members.reader(From::Start).await?;
-        self.read_events(&mut *events).await.context("the log cannot be read")?;
-        self.read_members(&mut *members).await?;
-        self.view.update(|known| known.ready = true);
-        let mut candidate = Candidate::new(Uuid::now_v7(), self.lease);
+        let mut follower =
+            Follower::open(self.view.clone(), &*self.events, &*self.members, self.lease).await?;
+        let mut shutdown = self.shutdown.clone();
+        tokio::select! {
+            read = follower.read_to_end() => read.context("the log cannot be read")?,
+            _ = shutdown.wait_for(|over| *over) => return Ok(()),
+        }
+        let mut candidate = Candidate::new(self.instance, self.lease);
         let mut scheduler: Option<Scheduler> = None;
+        let mut trim = Trim::default();
         let tick = (self.lease / 20).clamp(Duration::from_millis(10), Duration::from_millis(250));
         loop {
-            let caught_up = self.read_events(&mut *events).await?;
-            self.read_members(&mut *members).await?;
-            let partitions = self.events.partitions();
-            let now = self.now();
-            let acts =
-                self.view.read(|known| candidate.step(now.mono, &known.members, &known.history, partitions));
-            // What was written to the events must be read before anything is decided. A claim needs no such care: until
-            // it is read back nothing is decided anyway.
-            let mut wrote = false;
-            let beats = acts.members.into_iter().map(|member| NewRecord {
-                partition: None,
-                key: Bytes::new(),
-                value: member.encode().into(),
-            });
-            append(&*self.members, beats.collect()).await?;
-            if let Some(epoch) = acts.elect {
-                self.elect(epoch).await?;
-                wrote = true;
-            }
-            if acts.takes_over {
-                self.view.update(|known| known.members.renew(now.mono));
-            }
-            match candidate.role() {
-                Role::Leading { epoch, since } => {
-                    let began = scheduler.is_none();
-                    let scheduler =
-                        scheduler.get_or_insert_with(|| Scheduler::new(epoch, since, self.settings.clone()));
-                    if began {
-                        tracing::info!(epoch, "leading");
-                        self.view.update(|known| known.leading = Some(epoch));
-                        wrote |= self.ask_for_a_run().await?;
-                    }
-                    if !wrote {
-                        wrote = self.decide(scheduler, now, caught_up).await?;
-                    }
+            follower.drain().await?;
+            let (Some(caught_up), Some(mono)) = (follower.caught_up(), follower.heard_members()) else {
+                follower.wait(tick).await?;
+                continue;
+            };
+            // Time stands still while the members cannot be read: then nobody is silent.
+            let now = Now { mono, wall: Timestamp::now() };
+            let wrote = match self.step(&mut candidate, &mut scheduler, &mut follower, now, caught_up).await {
+                Ok(wrote) => wrote,
+                Err(error) if is_passing(&error) => {
+                    tracing::warn!("{error:#}: what was decided may be in the log or not, so a new reign begins");
+                    candidate.doubt();
+                    self.stand_by(&mut scheduler);
+                    self.pause(AFTER_DOUBT).await;
+                    continue;
                 }
-                _ if scheduler.is_some() => {
-                    tracing::warn!("another orchestrator leads: standing by");
-                    scheduler = None;
-                    self.view.update(|known| known.leading = None);
-                }
-                _ => {}
+                Err(error) => return Err(error),
+            };
+            if scheduler.is_some() {
+                trim.look(&self.members, follower.members_position(), self.lease);
             }
             if *self.shutdown.borrow() {
                 break;
@@ -110,95 +102,95 @@ impl Orchestrator {
                 continue;
             }
             tokio::select! {
-                records = events.next(tick) => self.fold(&records.or_else(truncated)?),
-                records = members.next(tick) => self.view.fold_members(&records.or_else(truncated)?, self.lease),
+                waited = follower.wait(tick) => waited?,
                 _ = self.shutdown.changed() => {}
                 _ = self.hold.changed() => {}
             }
         }
         if let Some(member) = candidate.resign() {
-            let record = NewRecord { partition: None, key: Bytes::new(), value: member.encode().into() };
-            append(&*self.members, vec![record]).await?;
+            // A log that is away does not hear it; then the others wait for two leases.
+            let said = self.members.append(vec![NewRecord::plain("", member.encode())]).await;
+            said.map(drop).or_else(|error| match error {
+                LogError::Unreachable(_) => Ok(()),
+                other => Err(other),
+            })?;
         }
-        self.view.update(|known| known.leading = None);
+        self.stand_by(&mut scheduler);
         Ok(())
     }
 
-    fn now(&self) -> Now {
-        Now { mono: self.view.now(), wall: Timestamp::now() }
-    }
-
-    /// Reads the events to an end taken at the instant that is returned.
-    async fn read_events(&self, events: &mut dyn Reader) -> Result<Mono, LogError> {
-        let taken = self.view.now();
-        let ends = self.events.ends().await?;
-        let lag: u64 =
-            events.position().iter().zip(&ends).map(|(position, end)| end.saturating_sub(*position)).sum();
-        #[allow(clippy::cast_precision_loss, reason = "a gauge is a float")]
-        metrics::gauge!(telemetry::LOG_LAG).set(lag as f64);
-        while events.position().iter().zip(&ends).any(|(position, end)| position < end) {
-            let records = events.next(Duration::from_secs(1)).await.or_else(truncated)?;
-            self.fold(&records);
+    async fn pause(&mut self, time: Duration) {
+        tokio::select! {
+            () = tokio::time::sleep(time) => {}
+            _ = self.shutdown.changed() => {}
         }
-        Ok(taken)
     }
 
-    async fn read_members(&self, members: &mut dyn Reader) -> Result<(), LogError> {
-        loop {
-            let records = members.next(Duration::ZERO).await.or_else(truncated)?;
-            self.view.fold_members(&records, self.lease);
-            if records.is_empty() {
-                return Ok(());
+    fn stand_by(&self, scheduler: &mut Option<Scheduler>) {
+        *scheduler = None;
+        self.view.update(|known| known.leading = None);
+    }
+
+    /// One look: steps as a candidate, and decides while it leads. Whether anything was written is returned.
+    async fn step(
+        &mut self,
+        candidate: &mut Candidate,
+        scheduler: &mut Option<Scheduler>,
+        follower: &mut Follower,
+        now: Now,
+        caught_up: Mono,
+    ) -> anyhow::Result<bool> {
+        let partitions = self.events.partitions();
+        let acts = self.view.read(|known| candidate.step(now.mono, &known.members, &known.history, partitions));
+        // A claim need not be read back before the next step: until it is, nothing is decided anyway.
+        let beats = acts.members.into_iter().map(|member| NewRecord::plain("", member.encode()));
+        append(&*self.members, beats.collect()).await?;
+        if let Some(epoch) = acts.elect {
+            self.elect(follower, epoch).await?;
+            return Ok(true);
+        }
+        if acts.takes_over {
+            self.view.update(|known| known.members.renew(now.mono));
+        }
+        let Role::Leading { epoch, since } = candidate.role() else {
+            if scheduler.is_some() {
+                tracing::warn!("another orchestrator leads: standing by");
+                self.stand_by(scheduler);
+            }
+            return Ok(false);
+        };
+        let begins = scheduler.is_none();
+        let scheduler = scheduler.get_or_insert_with(|| Scheduler::new(epoch, since, self.settings.clone()));
+        if begins {
+            tracing::info!(epoch, "leading");
+            self.view.update(|known| known.leading = Some(epoch));
+            if self.ask_for_a_run(follower).await? {
+                return Ok(true);
             }
         }
-    }
-
-    fn fold(&self, records: &[Arc<Record>]) {
-        self.view.fold_events(records);
-        if self.view.read(|known| known.leading.is_some()) {
-            self.observe(records);
+        // What was written must be read before anything more is decided.
+        if !follower.is_past_written() {
+            return Ok(false);
         }
+        self.decide(scheduler, follower, now, caught_up).await
     }
 
-    /// Measures what these records tell of objects that are done.
-    fn observe(&self, records: &[Arc<Record>]) {
-        self.view.read(|known| {
-            for record in records {
-                let Ok(Event { run: Some(run), body: Body::ObjectLoaded(answer), .. }) = record.event()
-                else {
-                    continue;
-                };
-                let Some(board) = known.history.run(*run).and_then(|run| run.board()) else { continue };
-                let Some(i) = board.position(answer.object) else { continue };
-                let offered = board.attempts(i).last().and_then(|last| last.offer).map(|offer| offer.at);
-                let waited =
-                    answer.meta.started_at.zip(offered).map(|(start, offer)| start.duration_since(offer));
-                telemetry::object_done(
-                    board.object(i).stage,
-                    waited.and_then(|waited| Duration::try_from(waited).ok()).unwrap_or_default(),
-                    Duration::try_from_secs_f64(answer.meta.duration_seconds.unwrap_or(0.0))
-                        .unwrap_or_default(),
-                );
-            }
-        });
-    }
-
-    async fn elect(&self, epoch: u64) -> anyhow::Result<()> {
+    async fn elect(&self, follower: &mut Follower, epoch: u64) -> anyhow::Result<()> {
         let event =
             Event { at: Timestamp::now(), run: None, epoch: Some(epoch), body: Body::OrchestratorElected };
         let value: Bytes = event.encode().into();
         let records = (0..self.events.partitions()).map(|partition| NewRecord {
             partition: Some(partition),
-            key: Bytes::new(),
-            value: value.clone(),
+            envelope: Some(Envelope::of(&event)),
+            ..NewRecord::plain("", value.clone())
         });
-        append(&*self.events, records.collect()).await?;
+        follower.wrote(&append(&*self.events, records.collect()).await?);
         telemetry::published([&event], "orchestrator");
         Ok(())
     }
 
     /// The run that a start without `--idle` asks for. Whether one was asked for is returned.
-    async fn ask_for_a_run(&mut self) -> anyhow::Result<bool> {
+    async fn ask_for_a_run(&mut self, follower: &mut Follower) -> anyhow::Result<bool> {
         if !std::mem::take(&mut self.start_a_run) || self.view.read(|known| known.history.active().is_some())
         {
             return Ok(false);
@@ -210,12 +202,18 @@ impl Orchestrator {
             epoch: None,
             body: Body::RunRequested(request),
         };
-        self.publish(&[event]).await?;
+        self.publish(follower, &[event]).await?;
         Ok(true)
     }
 
     /// Decides once, and appends what was decided. Whether anything was is returned.
-    async fn decide(&mut self, scheduler: &mut Scheduler, now: Now, caught_up: Mono) -> anyhow::Result<bool> {
+    async fn decide(
+        &mut self,
+        scheduler: &mut Scheduler,
+        follower: &mut Follower,
+        now: Now,
+        caught_up: Mono,
+    ) -> anyhow::Result<bool> {
         let starting = !*self.hold.borrow();
         let strangers = if self.settings.foreign.is_empty() {
             Vec::new()
@@ -230,9 +228,9 @@ impl Orchestrator {
             tracing::debug!(late, "answers of strangers that no open offer waits for");
         }
         if let Some(run) = plan {
-            events.extend(self.plan(scheduler, run).await?);
+            events.extend(self.plan(scheduler, run, now, follower.position()).await?);
         }
-        self.publish(&events).await?;
+        self.publish(follower, &events).await?;
         for event in &events {
             if let Body::RunFinished(finished) = &event.body {
                 metrics::counter!(telemetry::RUNS, "outcome" => finished.outcome.name()).increment(1);
@@ -243,7 +241,13 @@ impl Orchestrator {
     }
 
     /// Plans a run from the catalogue as it is now.
-    async fn plan(&self, scheduler: &Scheduler, run: RunId) -> anyhow::Result<Vec<Event>> {
+    async fn plan(
+        &self,
+        scheduler: &Scheduler,
+        run: RunId,
+        now: Now,
+        position: &[u64],
+    ) -> anyhow::Result<Vec<Event>> {
         let request = self.view.read(|known| Some(known.history.run(run)?.request.as_ref()?.1.clone()));
         let request = request.unwrap_or_default();
         let planning = self.planning.clone();
@@ -255,14 +259,14 @@ impl Orchestrator {
                     tracing::warn!("{warning}");
                 }
                 let retries = request.retries.unwrap_or(self.retries);
-                scheduler.planned(self.now(), run, self.events.partitions(), retries, objects)
+                scheduler.planned(now, run, position, retries, objects)
             }
             Err(problems) => {
                 tracing::error!("{problems}");
                 self.view
                     .read(|known| {
                         let run = known.history.run(run)?;
-                        Some(scheduler.refused(self.now(), run, Some(problems_json(&problems))))
+                        Some(scheduler.refused(now, run, Some(problems_json(&problems))))
                     })
                     .unwrap_or_default()
             }
@@ -270,26 +274,59 @@ impl Orchestrator {
     }
 
     /// Appends events in order.
-    async fn publish(&self, events: &[Event]) -> anyhow::Result<()> {
+    async fn publish(&self, follower: &mut Follower, events: &[Event]) -> anyhow::Result<()> {
         let (mut batch, mut bytes) = (Vec::new(), 0);
         for event in events {
             let record = NewRecord::of(event);
             bytes += record.value.len();
             batch.push(record);
             if bytes >= APPEND_BYTES {
-                append(&*self.events, std::mem::take(&mut batch)).await?;
+                follower.wrote(&append(&*self.events, std::mem::take(&mut batch)).await?);
                 bytes = 0;
             }
         }
-        append(&*self.events, batch).await?;
+        follower.wrote(&append(&*self.events, batch).await?);
         telemetry::published(events, "orchestrator");
         Ok(())
     }
 }
 
-async fn append(log: &dyn Log, records: Vec<NewRecord>) -> anyhow::Result<()> {
+/// Lets go of old heartbeats. The leader alone does so: what it says itself tells a newcomer all that they told.
+#[derive(Default)]
+struct Trim {
+    /// How far the members had been read, and when; the oldest first.
+    marks: VecDeque<(Instant, Vec<u64>)>,
+}
+
+impl Trim {
+    fn look(&mut self, members: &Arc<dyn Log>, position: &[u64], lease: Duration) {
+        let kept = (lease * KEPT_LEASES).max(KEPT_AT_LEAST);
+        if self.marks.back().is_none_or(|(at, _)| at.elapsed() >= kept / 4) {
+            self.marks.push_back((Instant::now(), position.to_vec()));
+        }
+        let mut before = None;
+        while self.marks.front().is_some_and(|(at, _)| at.elapsed() >= kept) {
+            before = self.marks.pop_front();
+        }
+        let Some((_, before)) = before else { return };
+        let members = members.clone();
+        // Beside the reign: it is no haste, and a broker may not allow it.
+        tokio::spawn(async move {
+            if let Err(error) = members.truncate(&before).await {
+                tracing::debug!("old heartbeats stay: {error}");
+            }
+        });
+    }
+}
+
+/// Whether the log is only away: then it is waited for.
+fn is_passing(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(LogError::Unreachable(_)))
+}
+
+async fn append(log: &dyn Log, records: Vec<NewRecord>) -> anyhow::Result<Vec<u64>> {
     if records.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
     log.append(records).await.context("the log does not take events")
 }

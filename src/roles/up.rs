@@ -108,6 +108,7 @@ pub async fn run(
         workers.spawn(worker.run());
     }
     let orchestrator = Orchestrator {
+        instance: Uuid::now_v7(),
         view: view.clone(),
         events: events.clone(),
         members,

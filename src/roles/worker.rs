@@ -1,22 +1,22 @@
 //! A worker: runs what it is assigned, answers, and says what it holds.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use bytes::Bytes;
 use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 
-use crate::domain::event::{AnswerMeta, Event};
-use crate::domain::member::{Held, Member, Members, Mono, WorkerState};
+use crate::domain::event::{Answer, AnswerMeta, Body, Event};
+use crate::domain::member::{Held, Member, Members, WorkerState};
 use crate::domain::object::Stage;
 use crate::domain::worker::{Identity, Start, Worker};
 use crate::handler::{Handler, Outcome, Task};
-use crate::log::{From, Log, NewRecord, Reader, Record, truncated};
+use crate::log::{From, Log, LogError, NewRecord, Reader, Record, truncated};
 use crate::telemetry;
 
 /// What a worker needs.
@@ -53,14 +53,38 @@ struct AtWork {
     tasks: HashMap<Held, AbortHandle>,
     /// Work that was done on the spot and is not answered yet.
     over: Vec<Done>,
+    /// Answers that wait to be sent.
+    outbox: VecDeque<Answered>,
+    /// One of the answers is too large for the log: each is sent alone, to find it.
+    one_by_one: bool,
     done: mpsc::Sender<Done>,
 }
+
+/// Answers under way to the log, and what came of it.
+type Sending = BoxFuture<'static, (Vec<Answered>, Result<(), LogError>)>;
+/// A heartbeat under way, sent at that instant, and what came of it.
+type Beating = BoxFuture<'static, (Instant, WorkerState, Result<(), LogError>)>;
+
+/// An answer that the log is to take.
+#[derive(Clone)]
+struct Answered {
+    held: Held,
+    stage: Stage,
+    event: Event,
+}
+
+/// So many answers go into one append.
+const MOST_ANSWERS: usize = 2_000;
+/// While it drains a worker looks so often whether it may leave.
+const DRAIN_TICK: Duration = Duration::from_millis(100);
+/// What was given up is answered within this time, or is left to its lease.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 
 impl WorkerRole {
     /// Works until it is told to go and has nothing left.
     ///
     /// # Errors
-    /// When a log fails.
+    /// When a log is closed, or its storage fails. A log that is away is waited for.
     pub async fn run(self) -> anyhow::Result<()> {
         // The ends first, the first heartbeat second: no assignment can be missed.
         let mut events = self.events.reader(From::End).await?;
@@ -74,51 +98,79 @@ impl WorkerRole {
             origin: Instant::now(),
             tasks: HashMap::new(),
             over: Vec::new(),
+            outbox: VecDeque::new(),
+            one_by_one: false,
             done,
             role: self,
         };
+        let mut sending: Option<Sending> = None;
+        let mut beating: Option<Beating> = None;
         let mut next_beat = Instant::now();
-        let mut draining_since: Option<Instant> = None;
+        let mut draining: Option<Draining> = None;
         loop {
-            if *shutdown.borrow() && draining_since.is_none() {
+            if *shutdown.borrow() && draining.is_none() {
                 at_work.worker.drain();
-                draining_since = Some(Instant::now());
+                draining = Some(Draining::default());
                 next_beat = Instant::now();
             }
-            let caught_up = at_work.read(&mut *events, &mut *members, draining_since.is_some()).await?;
+            at_work.drain(&mut *events, &mut *members).await?;
             let mut over = std::mem::take(&mut at_work.over);
             while let Ok(done) = results.try_recv() {
                 over.push(done);
             }
-            at_work.answer(over).await?;
+            at_work.answer(over);
             at_work.start();
-            if Instant::now() >= next_beat {
-                at_work.beat(None, events.position()).await?;
+            if sending.is_none() {
+                sending = at_work.send();
+            }
+            if beating.is_none() && Instant::now() >= next_beat {
+                beating = Some(at_work.beat(None, events.position()));
                 next_beat = Instant::now() + beat_every;
             }
-            if let Some(since) = draining_since {
-                let out_of_time = at_work.role.drain_timeout.is_some_and(|limit| since.elapsed() > limit);
-                if out_of_time {
-                    at_work.give_up().await?;
+            if let Some(draining) = &mut draining {
+                let limit = at_work.role.drain_timeout;
+                if !draining.gave_up && limit.is_some_and(|limit| draining.since.elapsed() > limit) {
+                    draining.gave_up = true;
+                    at_work.give_up();
+                    continue;
                 }
-                if out_of_time || at_work.worker.may_leave(caught_up, caught_up, &at_work.known) {
-                    return at_work.beat(Some(WorkerState::Gone), events.position()).await;
+                let last_words = limit.unwrap_or_default() + LAST_WORDS;
+                let said_all = at_work.outbox.is_empty() && sending.is_none();
+                let leaves = if draining.gave_up {
+                    said_all || draining.since.elapsed() > last_words
+                } else {
+                    at_work.may_leave(draining, events.caught_up())
+                };
+                if leaves {
+                    let (.., said) = at_work.beat(Some(WorkerState::Gone), events.position()).await;
+                    return Ok(passing(said)?);
                 }
             }
             if !at_work.over.is_empty() {
                 continue;
             }
-            let pause = next_beat.saturating_duration_since(Instant::now());
-            let told_to_go = draining_since.is_some();
+            let mut pause = next_beat.saturating_duration_since(Instant::now());
+            if beating.is_some() {
+                pause = beat_every;
+            }
+            let told_to_go = draining.is_some();
+            if told_to_go {
+                pause = pause.min(DRAIN_TICK);
+            }
             tokio::select! {
                 records = events.next(pause) => at_work.fold(&records.or_else(truncated)?),
                 records = members.next(pause) => at_work.hear(&records.or_else(truncated)?),
-                Some(done) = results.recv() => {
-                    let mut over = vec![done];
-                    while let Ok(done) = results.try_recv() {
-                        over.push(done);
+                Some(done) = results.recv() => at_work.over.push(done),
+                (answers, said) = under_way(&mut sending) => {
+                    sending = None;
+                    at_work.sent(answers, said)?;
+                }
+                (at, state, said) = under_way(&mut beating) => {
+                    beating = None;
+                    if said.is_ok() && state == WorkerState::Draining && let Some(draining) = &mut draining {
+                        draining.said.get_or_insert(at);
                     }
-                    at_work.answer(over).await?;
+                    passing(said)?;
                 }
                 _ = shutdown.changed(), if !told_to_go => {}
             }
@@ -126,14 +178,43 @@ impl WorkerRole {
     }
 }
 
+/// That a worker was told to go.
+struct Draining {
+    since: Instant,
+    /// When it first said so on the members topic.
+    said: Option<Instant>,
+    /// What it held is given up.
+    gave_up: bool,
+}
+
+impl Default for Draining {
+    fn default() -> Draining {
+        Draining { since: Instant::now(), said: None, gave_up: false }
+    }
+}
+
+/// Waits for what is under way, for ever where nothing is.
+async fn under_way<T>(future: &mut Option<BoxFuture<'static, T>>) -> T {
+    match future {
+        Some(future) => future.await,
+        None => std::future::pending().await,
+    }
+}
+
+/// A log that is away is no error: what was to be said is said again.
+fn passing(said: Result<(), LogError>) -> Result<(), LogError> {
+    match said {
+        Err(LogError::Unreachable(text)) => {
+            tracing::warn!("{text}");
+            Ok(())
+        }
+        said => said,
+    }
+}
+
 impl AtWork {
-    /// Reads the members topic, and the events that are there. While draining, up to an end taken at the returned instant.
-    async fn read(
-        &mut self,
-        events: &mut dyn Reader,
-        members: &mut dyn Reader,
-        to_end: bool,
-    ) -> anyhow::Result<Mono> {
+    /// Reads what is there, without waiting: the members first, for they say whom to believe.
+    async fn drain(&mut self, events: &mut dyn Reader, members: &mut dyn Reader) -> anyhow::Result<()> {
         loop {
             let records = members.next(Duration::ZERO).await.or_else(truncated)?;
             if records.is_empty() {
@@ -141,15 +222,21 @@ impl AtWork {
             }
             self.hear(&records);
         }
-        let taken = self.origin.elapsed();
-        if to_end {
-            let ends = self.role.events.ends().await?;
-            while events.position().iter().zip(&ends).any(|(position, end)| position < end) {
-                let records = events.next(Duration::from_secs(1)).await.or_else(truncated)?;
-                self.fold(&records);
-            }
-        }
-        Ok(taken)
+        let records = events.next(Duration::ZERO).await.or_else(truncated)?;
+        self.fold(&records);
+        Ok(())
+    }
+
+    /// Whether it may leave: the leader knows that it drains, and nothing it was given before is left. Where nobody leads,
+    /// nobody gives it anything; whoever comes to lead reads first that it drains.
+    fn may_leave(&mut self, draining: &Draining, caught_up: Option<Instant>) -> bool {
+        let now = self.origin.elapsed();
+        let Some(read) = caught_up.map(|instant| instant.saturating_duration_since(self.origin)) else {
+            return false;
+        };
+        let said = draining.said.map(|said| said.saturating_duration_since(self.origin));
+        let unled = !self.known.is_led(now) && said.is_some_and(|said| read >= said);
+        self.worker.may_leave(now, read, &self.known) || (unled && self.worker.is_idle())
     }
 
     fn hear(&mut self, records: &[Arc<Record>]) {
@@ -219,9 +306,8 @@ impl AtWork {
         }
     }
 
-    /// Appends the answers to what is over.
-    async fn answer(&mut self, over: Vec<Done>) -> anyhow::Result<()> {
-        let mut answers: Vec<(Held, Stage, Event)> = Vec::with_capacity(over.len());
+    /// Puts the answers to what is over into the outbox.
+    fn answer(&mut self, over: Vec<Done>) {
         for Done { held, stage, started_at, took, outcome } in over {
             self.tasks.remove(&held);
             let mut meta = AnswerMeta {
@@ -240,26 +326,65 @@ impl AtWork {
                 }
             }
             if let Some(event) = self.worker.finish(held, failed, meta, Timestamp::now()) {
-                answers.push((held, stage, event));
+                self.outbox.push_back(Answered { held, stage, event });
             }
         }
-        if answers.is_empty() {
-            return Ok(());
+    }
+
+    /// Sends what is in the outbox; none: nothing is.
+    fn send(&mut self) -> Option<Sending> {
+        if self.outbox.is_empty() {
+            return None;
         }
-        let records = answers.iter().map(|(_, _, event)| NewRecord::of(event)).collect();
-        self.role.events.append(records).await.context("the log does not take answers")?;
-        for (held, ..) in &answers {
-            self.worker.acknowledged(*held);
-        }
-        for stage in Stage::ALL {
-            let of_stage = answers.iter().filter(|(_, served, _)| *served == stage);
-            telemetry::published(of_stage.map(|(.., event)| event), stage.name());
+        let most = if self.one_by_one { 1 } else { MOST_ANSWERS };
+        let answers: Vec<Answered> = self.outbox.drain(..most.min(self.outbox.len())).collect();
+        let records = answers.iter().map(|answer| NewRecord::of(&answer.event)).collect();
+        let log = self.role.events.clone();
+        Some(Box::pin(async move {
+            let said = log.append(records).await.map(drop);
+            (answers, said)
+        }))
+    }
+
+    /// What came of sending answers.
+    fn sent(&mut self, answers: Vec<Answered>, said: Result<(), LogError>) -> anyhow::Result<()> {
+        match said {
+            Ok(()) => {
+                for answer in &answers {
+                    self.worker.acknowledged(answer.held);
+                }
+                for stage in Stage::ALL {
+                    let of_stage = answers.iter().filter(|answer| answer.stage == stage);
+                    telemetry::published(of_stage.map(|answer| &answer.event), stage.name());
+                }
+                self.one_by_one &= !self.outbox.is_empty();
+            }
+            Err(LogError::Unreachable(text)) => {
+                tracing::warn!(answers = answers.len(), "answers wait: {text}");
+                self.put_back(answers);
+            }
+            Err(error @ LogError::TooLarge { .. }) => {
+                if let [answer] = answers.as_slice() {
+                    tracing::error!(id_objet = answer.held.id_objet.0, "{error}");
+                    self.outbox.push_front(too_large(answer, &error));
+                } else {
+                    self.one_by_one = true;
+                    self.put_back(answers);
+                }
+            }
+            Err(other) => return Err(other).context("the log does not take answers"),
         }
         Ok(())
     }
 
+    fn put_back(&mut self, answers: Vec<Answered>) {
+        for answer in answers.into_iter().rev() {
+            self.outbox.push_front(answer);
+        }
+    }
+
     /// Stops what still runs and answers that it is worth another try.
-    async fn give_up(&mut self) -> anyhow::Result<()> {
+    fn give_up(&mut self) {
         let over = self
             .tasks
             .drain()
@@ -279,14 +404,32 @@ impl AtWork {
                 }
             })
             .collect();
-        self.answer(over).await
+        self.answer(over);
     }
 
-    async fn beat(&mut self, state: Option<WorkerState>, read_to: &[u64]) -> anyhow::Result<()> {
+    fn beat(&self, state: Option<WorkerState>, read_to: &[u64]) -> Beating {
         let heartbeat = self.worker.heartbeat(state, read_to.to_vec(), &self.known);
-        let value = Member::Worker(heartbeat).encode().into();
-        let key = Bytes::from(self.role.identity.name.clone());
-        self.role.members.append(vec![NewRecord { partition: None, key, value }]).await?;
-        Ok(())
+        let (at, state) = (Instant::now(), heartbeat.state);
+        let value = Member::Worker(heartbeat).encode();
+        let record = NewRecord::plain(self.role.identity.name.clone(), value);
+        let log = self.role.members.clone();
+        Box::pin(async move { (at, state, log.append(vec![record]).await.map(drop)) })
     }
+}
+
+/// What is answered instead of an answer that no log takes.
+fn too_large(answer: &Answered, why: &LogError) -> Answered {
+    let mut instead = answer.clone();
+    if let Body::ObjectLoaded(said) | Body::ObjectFailed(said) = &answer.event.body {
+        let meta = AnswerMeta {
+            worker: said.meta.worker.clone(),
+            started_at: said.meta.started_at,
+            duration_seconds: said.meta.duration_seconds,
+            error: Some(format!("the work is done, what it returned cannot be kept: {why}")),
+            retryable: Some(false),
+            ..AnswerMeta::default()
+        };
+        instead.event.body = Body::ObjectFailed(Answer { meta, ..said.clone() });
+    }
+    instead
 }
