@@ -5,6 +5,7 @@ pub mod audit;
 pub mod board;
 pub mod catalog;
 pub mod event;
+pub mod explain;
 pub mod graph;
 pub mod history;
 pub mod leader;
