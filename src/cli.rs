@@ -10,6 +10,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::domain::object::ObjectId;
 use crate::domain::plan::Missing;
 
+pub mod client;
+
 /// Orchestrates the loading of a data lake: runs every object once its parents are loaded.
 #[derive(Debug, Parser)]
 #[command(name = "korch", version, propagate_version = true, max_term_width = 110)]
@@ -29,6 +31,9 @@ pub enum Command {
     Up(UpArgs),
     /// Show what would run, in which order, how wide, how long. Changes nothing.
     Plan(PlanArgs),
+    /// The commands that talk to a korch API.
+    #[command(flatten)]
+    Client(client::ClientCommand),
     /// Ask a korch API whether it is well; exit code 0 if so.
     Health(HealthArgs),
     /// Print a completion script for a shell.

@@ -57,6 +57,10 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
             exit
         }
         Command::Plan(args) => plan(&args),
+        Command::Client(command) => {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(client::run(command))
+        }
         Command::Health(args) => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             runtime.block_on(client::health(&args.server))

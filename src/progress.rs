@@ -12,18 +12,24 @@ use crate::domain::object::Stage;
 use crate::telemetry;
 use crate::view::View;
 
-/// How often the bars move, and how often a line is written where there are none.
+/// How often the bars move.
 const REDRAW: Duration = Duration::from_millis(80);
-const LINE_EVERY: Duration = Duration::from_secs(5);
+/// How often a line is written where there are no bars.
+pub const LINE_EVERY: Duration = Duration::from_secs(5);
 
 /// Where a stage stands.
-#[derive(Clone, Copy, Default)]
-struct Standing {
-    objects: u64,
-    through: u64,
-    running: u64,
-    failed: u64,
-    skipped: u64,
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// How many objects of the run it has.
+    pub objects: u64,
+    /// How many are through: loaded, failed or skipped.
+    pub through: u64,
+    /// How many run.
+    pub running: u64,
+    /// How many failed.
+    pub failed: u64,
+    /// How many were skipped.
+    pub skipped: u64,
 }
 
 impl Standing {
@@ -64,21 +70,58 @@ fn standings(view: &View, run: RunId) -> (Option<[Standing; 3]>, bool) {
     })
 }
 
-async fn bars(view: &View, run: RunId) {
-    let bars = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
-    let style = ProgressStyle::with_template("{prefix:>12} {bar:30.cyan/dim} {pos:>6}/{len} {msg}")
-        .unwrap_or_else(|_| ProgressStyle::default_bar());
-    let bars = Stage::ALL
-        .map(|stage| bars.add(ProgressBar::new(0).with_style(style.clone()).with_prefix(stage.name())));
-    loop {
-        let (standings, over) = standings(view, run);
-        for (bar, standing) in bars.iter().zip(standings.unwrap_or_default()) {
+/// A bar for each stage, on stderr.
+pub struct Bars([ProgressBar; Stage::ALL.len()]);
+
+impl Bars {
+    /// Empty ones.
+    pub fn new() -> Bars {
+        let bars = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
+        let style = ProgressStyle::with_template("{prefix:>12} {bar:30.cyan/dim} {pos:>6}/{len} {msg}")
+            .unwrap_or_else(|_| ProgressStyle::default_bar());
+        let bar = |stage: Stage| ProgressBar::new(0).with_style(style.clone()).with_prefix(stage.name());
+        Bars(Stage::ALL.map(|stage| bars.add(bar(stage))))
+    }
+
+    /// Moves them.
+    pub fn show(&self, standings: [Standing; Stage::ALL.len()]) {
+        for (bar, standing) in self.0.iter().zip(standings) {
             bar.set_length(standing.objects);
             bar.set_position(standing.through);
             bar.set_message(standing.text());
         }
+    }
+
+    /// Leaves them as they are.
+    pub fn abandon(&self) {
+        self.0.iter().for_each(ProgressBar::abandon);
+    }
+}
+
+impl Default for Bars {
+    fn default() -> Bars {
+        Bars::new()
+    }
+}
+
+/// What the bars show, on a line.
+pub fn line(standings: [Standing; Stage::ALL.len()]) -> String {
+    let stages = Stage::ALL.into_iter().zip(standings);
+    let text: Vec<String> = stages
+        .map(|(stage, standing)| {
+            format!("{stage} {}/{} ({})", standing.through, standing.objects, standing.text())
+        })
+        .collect();
+    text.join("; ")
+}
+
+async fn bars(view: &View, run: RunId) {
+    let bars = Bars::new();
+    loop {
+        let (standings, over) = standings(view, run);
+        bars.show(standings.unwrap_or_default());
         if over {
-            bars.iter().for_each(ProgressBar::abandon);
+            bars.abandon();
             return;
         }
         pause(view, REDRAW, run).await;
@@ -96,13 +139,7 @@ async fn lines(view: &View, run: RunId) {
             && let Some(standings) = standings
         {
             last = Instant::now();
-            let stages = Stage::ALL.into_iter().zip(standings);
-            let text: Vec<String> = stages
-                .map(|(stage, standing)| {
-                    format!("{stage} {}/{} ({})", standing.through, standing.objects, standing.text())
-                })
-                .collect();
-            telemetry::say_to_people(text.join("; "));
+            telemetry::say_to_people(line(standings));
         }
         pause(view, LINE_EVERY, run).await;
     }

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::domain::attempt::Phase;
 use crate::domain::event::{Counts, Outcome, RunId};
+use crate::domain::graph::Graph;
 use crate::domain::object::{ObjectId, Stage};
 use crate::domain::run::Run;
 use crate::exit::Exit;
@@ -191,21 +192,38 @@ pub fn name_of(entry: &str) -> Option<String> {
     serde_json::from_str::<Named>(entry).ok()?.name.filter(|name| !name.trim().is_empty())
 }
 
-/// The least that a run could have taken: its critical path, or the work of a stage shared by its slots, whichever is
-/// longer. By the durations measured; what never ran counts nothing.
+/// The least that a run could have taken with so many slots a stage, by the durations measured; what never ran counts
+/// nothing.
 pub fn lower_bound_seconds(run: &Run, slots: u32) -> f64 {
     let Some(board) = run.board() else { return 0.0 };
-    let took_us = |i: usize| -> u64 {
+    let took_seconds = |i: usize| -> f64 {
         let seconds =
             board.attempts(i).all().iter().filter_map(|attempt| attempt.answer.as_ref()?.duration_seconds);
-        std::time::Duration::try_from_secs_f64(seconds.fold(0.0, f64::max))
+        seconds.fold(0.0, f64::max)
+    };
+    let slots = [u64::from(slots); Stage::ALL.len()];
+    lower_bound_of(board.graph(), |i| board.object(i).stage, took_seconds, slots)
+}
+
+/// The least that these objects could have taken: their critical path, or the work of a stage shared by its slots,
+/// whichever is longer.
+pub fn lower_bound_of(
+    graph: &Graph,
+    stage: impl Fn(usize) -> Stage,
+    took_seconds: impl Fn(usize) -> f64,
+    slots: [u64; Stage::ALL.len()],
+) -> f64 {
+    let took_us = |i: usize| -> u64 {
+        std::time::Duration::try_from_secs_f64(took_seconds(i))
             .map_or(0, |took| u64::try_from(took.as_micros()).unwrap_or(u64::MAX))
     };
-    let path_us = board.graph().critical_path(took_us).0;
+    let path_us = graph.critical_path(took_us).0;
     let mut work_us = [0_u64; Stage::ALL.len()];
-    for (i, object) in board.objects().iter().enumerate() {
-        work_us[object.stage.index()] += took_us(i);
+    for i in 0..graph.len() {
+        let work = &mut work_us[stage(i).index()];
+        *work = work.saturating_add(took_us(i));
     }
-    let shared_us = work_us.into_iter().map(|work| work / u64::from(slots.max(1))).max().unwrap_or(0);
+    let shared_us =
+        work_us.into_iter().zip(slots).map(|(work, slots)| work / slots.max(1)).max().unwrap_or(0);
     std::time::Duration::from_micros(path_us.max(shared_us)).as_secs_f64()
 }

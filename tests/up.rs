@@ -477,7 +477,7 @@ fn health_asks_an_api() {
     up.stop();
     let gone = ended(korch(&["health", "--server", &server]));
     assert_eq!(gone.code, Some(1));
-    assert!(gone.err.contains(&server) && gone.err.contains("--server names another"), "{}", gone.err);
+    assert!(gone.err.contains(&server) && gone.err.contains("--server says where"), "{}", gone.err);
 }
 
 /// Runs a command whose output nobody reads.

@@ -23,9 +23,11 @@ use tower_http::catch_panic::CatchPanicLayer;
 use uuid::Uuid;
 
 use crate::domain::event::{self, Body, CancelRequest, Event, PlannedObject, RunId};
+use crate::domain::explain::Situation;
 use crate::domain::history::History;
 use crate::domain::object::ObjectId;
 use crate::domain::run::Run;
+use crate::domain::scheduler::Now;
 use crate::log::{Log, NewRecord, Record};
 use crate::telemetry;
 use crate::view::{KEPT_EVENTS, View};
@@ -127,6 +129,7 @@ pub fn router(api: Api) -> Router {
         .route("/runs", get(runs))
         .route("/runs/{id}", get(run))
         .route("/runs/{id}/cancel", post(cancel))
+        .route("/runs/{id}/explain/{object}", get(explain))
         .route("/workers", get(workers))
         .route("/health", get(alive))
         .route("/livez", get(alive))
@@ -453,8 +456,14 @@ async fn runs(State(shared): Ctx, asked: Result<Query<LimitQuery>, QueryRejectio
     json(StatusCode::OK, &RunsView { runs })
 }
 
-/// The run that a path names: by its id, or `latest`, the one that is under way, else the one asked for last.
+/// The run that a path names: by its id; or `active`, the one whose turn it is; or `latest`, the one that is under way,
+/// else the one asked for last.
 fn run_id(shared: &Shared, text: &str) -> Result<RunId, Problem> {
+    if text == "active" {
+        let active = shared.api.view.read(|known| known.history.active().map(|run| run.id));
+        return active
+            .ok_or_else(|| Problem::not_found("no run is under way: GET /runs lists those that are over"));
+    }
     if text == "latest" {
         let latest = shared.api.view.read(|known| {
             let under_way = known.history.active().filter(|run| run.board().is_some());
@@ -475,8 +484,23 @@ fn is_known(run: &Run) -> bool {
     run.request.is_some() || run.board().is_some() || run.finished.is_some() || run.truncated
 }
 
-async fn run(State(shared): Ctx, Path(id): Path<String>) -> Answer {
+#[derive(Deserialize)]
+struct RunQuery {
+    state: Option<String>,
+}
+
+async fn run(
+    State(shared): Ctx,
+    Path(id): Path<String>,
+    asked: Result<Query<RunQuery>, QueryRejection>,
+) -> Answer {
+    let asked = query(asked)?;
     let id = run_id(&shared, &id)?;
+    if let Some(states) = asked.state {
+        let states = views::States::parse(&states).map_err(Problem::bad_request)?;
+        let json = blocking(move || render_some(&shared, id, states)).await??;
+        return Ok(json_bytes(StatusCode::OK, json));
+    }
     let mut rendered = shared.rendered.lock().await;
     if let Some(last) = &*rendered
         && last.run == id
@@ -494,6 +518,23 @@ async fn run(State(shared): Ctx, Path(id): Path<String>) -> Answer {
     let json = Bytes::from(json);
     *rendered = Some(Rendered { run: id, at, cost: at.elapsed(), json: json.clone() });
     Ok(json_bytes(StatusCode::OK, json))
+}
+
+/// A run with its objects in these states only: what a follower asks for again and again.
+fn render_some(shared: &Shared, id: RunId, states: views::States) -> Result<Vec<u8>, Problem> {
+    let now = Timestamp::now();
+    let json = shared.api.view.read(|known| {
+        if let Some(run) = known.history.run(id).filter(|run| is_known(run)) {
+            let names = views::some_names(run, states);
+            return Some(serde_json::to_vec(&views::RunDetail::of_some(run, &names, now, states)));
+        }
+        let summary = known.history.summaries().rev().find(|summary| summary.run_id == id)?;
+        Some(serde_json::to_vec(&views::RunDetail::of_summary(summary)))
+    });
+    json.ok_or_else(|| no_run(id))?.map_err(|error| {
+        tracing::error!("a run is not JSON: {error}");
+        Problem::internal()
+    })
 }
 
 fn render(shared: &Shared, id: RunId) -> Result<Vec<u8>, Problem> {
@@ -527,9 +568,36 @@ fn names(shared: &Shared, id: RunId) -> Names {
             board.objects().iter().map(|object| object.entry.clone()).collect()
         })
     });
-    let names: Names = entries.iter().map(views::name).collect();
+    let names: Names = entries.iter().map(event::name_of).collect();
     *shared.names.lock() = Some((key, names.clone()));
     names
+}
+
+async fn explain(State(shared): Ctx, Path((id, object)): Path<(String, String)>) -> Answer {
+    let id = run_id(&shared, &id)?;
+    let Ok(object) = object.parse().map(ObjectId) else {
+        return Err(Problem::not_found(format!("{object:?} is no object's id: ids are numbers")));
+    };
+    let explained = blocking(move || {
+        let now = Now { mono: shared.api.view.now(), wall: Timestamp::now() };
+        shared.api.view.read(|known| {
+            let Some(run) = known.history.run(id).filter(|run| is_known(run)) else {
+                return Err(if known.history.summaries().any(|summary| summary.run_id == id) {
+                    Problem::not_found(format!("of run {id} only a line is left: it is too long ago"))
+                } else {
+                    no_run(id)
+                });
+            };
+            let situation = Situation::of(&known.history, run, &known.members, now);
+            situation.explain(object).ok_or_else(|| {
+                Problem::not_found(format!(
+                    "run {id} has no object {object}: its id is another one, or no target of the run needs it"
+                ))
+            })
+        })
+    })
+    .await??;
+    json(StatusCode::OK, &explained)
 }
 
 #[derive(Debug, Default, Deserialize)]

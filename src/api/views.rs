@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use rustc_hash::FxHashSet;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use crate::domain::attempt::{Attempt, Phase};
 use crate::domain::board::Board;
-use crate::domain::event::{Cause, Counts, Entry, Epoch, PlannedObject, RunId, time_text};
+use crate::domain::event::{Cause, Counts, Epoch, PlannedObject, RunId, name_of, time_text};
 use crate::domain::history::{History, Summary};
 use crate::domain::member::{Members, Mono, WorkerState};
 use crate::domain::object::{Criticality, ObjectId, Stage};
@@ -125,7 +125,77 @@ pub(super) fn runs(history: &History, limit: usize, now: Timestamp) -> Vec<RunVi
 pub(super) struct RunDetail<'a> {
     #[serde(flatten)]
     run: RunView,
+    stages: Vec<StageView>,
+    /// What is wrong with its catalogue, where that is why it ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problems: Option<&'a RawValue>,
     objects: Vec<ObjectView<'a>>,
+}
+
+/// How many objects of a stage stand how.
+#[derive(Debug, Serialize)]
+struct StageView {
+    stage: Stage,
+    objects: u64,
+    waiting: u64,
+    ready: u64,
+    running: u64,
+    retrying: u64,
+    loaded: u64,
+    failed: u64,
+    skipped: u64,
+}
+
+impl StageView {
+    fn all(run: &Run) -> Vec<StageView> {
+        let Some(board) = run.board() else { return Vec::new() };
+        let of = |stage| {
+            let count = |phase| board.count(stage, phase);
+            StageView {
+                stage,
+                objects: Phase::ALL.into_iter().map(count).sum(),
+                waiting: count(Phase::Waiting),
+                ready: count(Phase::Ready),
+                running: count(Phase::Running),
+                retrying: count(Phase::Retrying),
+                loaded: count(Phase::Loaded),
+                failed: count(Phase::Failed),
+                skipped: count(Phase::Skipped),
+            }
+        };
+        Stage::ALL.into_iter().map(of).collect()
+    }
+}
+
+/// The states that somebody asks for.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct States([bool; Phase::ALL.len()]);
+
+impl States {
+    /// Reads `failed,skipped`; nothing at all is no state.
+    pub(super) fn parse(text: &str) -> Result<States, String> {
+        let mut states = States::default();
+        for name in text.split(',').filter(|name| !name.is_empty()) {
+            let phase = Phase::ALL.into_iter().find(|phase| phase.name() == name);
+            let phase = phase.ok_or_else(|| {
+                let names: Vec<&str> = Phase::ALL.into_iter().map(Phase::name).collect();
+                format!("state is one or more of {}, not {name:?}", names.join(","))
+            })?;
+            states.0[phase as usize] = true;
+        }
+        Ok(states)
+    }
+
+    fn has(self, phase: Phase) -> bool {
+        self.0[phase as usize]
+    }
+}
+
+/// The names of a run's objects in these states.
+pub(super) fn some_names(run: &Run, states: States) -> Vec<Option<Box<str>>> {
+    let Some(board) = run.board() else { return Vec::new() };
+    let some = (0..board.len()).map(|i| states.has(board.phase(i)).then(|| name_of(&board.object(i).entry)));
+    some.map(Option::flatten).collect()
 }
 
 #[derive(Debug, Serialize)]
@@ -159,16 +229,32 @@ struct AttemptView<'a> {
 impl<'a> RunDetail<'a> {
     /// The view of a run that is kept in full; `names` are those of its plan's objects, in its order.
     pub(super) fn of(run: &'a Run, names: &'a [Option<Box<str>>], now: Timestamp) -> RunDetail<'a> {
-        let view = RunView::of(run, now);
+        RunDetail::of_some(run, names, now, States([true; Phase::ALL.len()]))
+    }
+
+    /// [`RunDetail::of`] with the objects in these states only.
+    pub(super) fn of_some(
+        run: &'a Run,
+        names: &'a [Option<Box<str>>],
+        now: Timestamp,
+        states: States,
+    ) -> RunDetail<'a> {
         let objects = run.board().map_or_else(Vec::new, |board| {
-            (0..board.len()).map(|i| ObjectView::of(run, board, i, names)).collect()
+            let wanted = (0..board.len()).filter(|&i| states.has(board.phase(i)));
+            wanted.map(|i| ObjectView::of(run, board, i, names)).collect()
         });
-        RunDetail { run: view, objects }
+        let problems = run.finished.as_ref().and_then(|(_, finished)| finished.problems.as_deref());
+        RunDetail { run: RunView::of(run, now), stages: StageView::all(run), problems, objects }
     }
 
     /// The view of a run of which a line is left: its objects are no longer known.
     pub(super) fn of_summary(summary: &Summary) -> RunDetail<'static> {
-        RunDetail { run: RunView::of_summary(summary), objects: Vec::new() }
+        RunDetail {
+            run: RunView::of_summary(summary),
+            stages: Vec::new(),
+            problems: None,
+            objects: Vec::new(),
+        }
     }
 }
 
@@ -211,22 +297,6 @@ impl<'a> AttemptView<'a> {
     }
 }
 
-/// The name that an object's entry gives it.
-pub(super) fn name(entry: &Entry) -> Option<Box<str>> {
-    #[derive(Deserialize)]
-    struct Named<'a> {
-        #[serde(rename = "NomObjet", borrow)]
-        name: Option<&'a RawValue>,
-    }
-    let named: Named<'_> = serde_json::from_str(entry.as_ref()?.get()).ok()?;
-    let raw = named.name?.get();
-    match serde_json::from_str::<serde_json::Value>(raw).ok()? {
-        serde_json::Value::Null => None,
-        serde_json::Value::String(text) => Some(text.into()),
-        _ => Some(raw.into()),
-    }
-}
-
 /// A plan as a graph.
 #[derive(Debug, Serialize)]
 pub(super) struct Dag {
@@ -260,7 +330,7 @@ impl Dag {
     /// The graph of these objects.
     pub(super) fn of(objects: &[PlannedObject]) -> Dag {
         let label = |object: &PlannedObject| {
-            name(&object.entry).map_or_else(|| object.id.to_string(), str::into_string)
+            name_of(&object.entry).map_or_else(|| object.id.to_string(), str::into_string)
         };
         Dag {
             nodes: objects
@@ -349,6 +419,7 @@ struct LeaderView {
     epoch: Epoch,
     instance: Uuid,
     led: bool,
+    silent_seconds: f64,
 }
 
 #[derive(Debug, Serialize)]
@@ -372,10 +443,11 @@ struct HeldView {
 impl WorkersView {
     /// The members as known at `now`. What a worker runs is the log's word, which is ahead of its heartbeat.
     pub(super) fn of(members: &Members, active: Option<&Run>, now: Mono) -> WorkersView {
-        let leader = members.reign().map(|(reign, _)| LeaderView {
+        let leader = members.reign().map(|(reign, heard)| LeaderView {
             epoch: reign.epoch,
             instance: reign.instance,
             led: members.is_led(now),
+            silent_seconds: now.saturating_sub(*heard).as_secs_f64(),
         });
         let workers = members.workers().map(|known| {
             let heartbeat = &known.heartbeat;
@@ -430,20 +502,6 @@ pub(super) fn last_events(records: &[Arc<Record>]) -> Vec<u8> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-
-    fn entry(json: &str) -> Entry {
-        Some(Arc::from(RawValue::from_string(json.into()).unwrap()))
-    }
-
-    #[test]
-    fn names_are_read_leniently() {
-        assert_eq!(name(&entry(r#"{"x":[1],"NomObjet":"Ca\u0066é"}"#)).as_deref(), Some("Café"));
-        assert_eq!(name(&entry(r#"{"NomObjet":7}"#)).as_deref(), Some("7"));
-        assert_eq!(name(&entry(r#"{"NomObjet":null}"#)), None);
-        assert_eq!(name(&entry("{}")), None);
-        assert_eq!(name(&entry("[]")), None);
-        assert_eq!(name(&None), None);
-    }
 
     #[test]
     fn graphviz_text_stays_inside_its_quotes() {

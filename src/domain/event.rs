@@ -387,6 +387,22 @@ fn write_time<S: Serializer>(at: &Option<Timestamp>, out: S) -> Result<S::Ok, S:
     at.map(time_text).serialize(out)
 }
 
+/// The name that an object's entry gives it. Read leniently: a name that is a number is a name too.
+pub fn name_of(entry: &Entry) -> Option<Box<str>> {
+    #[derive(Deserialize)]
+    struct Named<'a> {
+        #[serde(rename = "NomObjet", borrow)]
+        name: Option<&'a RawValue>,
+    }
+    let named: Named<'_> = serde_json::from_str(entry.as_ref()?.get()).ok()?;
+    let raw = named.name?.get();
+    match serde_json::from_str::<serde_json::Value>(raw).ok()? {
+        serde_json::Value::Null => None,
+        serde_json::Value::String(text) => Some(text.into()),
+        _ => Some(raw.into()),
+    }
+}
+
 /// JSON without the white space between its tokens, so that an entry of a pretty-printed file fits on one line.
 /// Strings, numbers and the order of keys stay to the letter.
 pub fn compact_json(json: &str) -> String {
@@ -406,8 +422,23 @@ pub fn compact_json(json: &str) -> String {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    fn entry(json: &str) -> Entry {
+        Some(Arc::from(RawValue::from_string(json.into()).unwrap()))
+    }
+
+    #[test]
+    fn names_are_read_leniently() {
+        assert_eq!(name_of(&entry(r#"{"x":[1],"NomObjet":"Ca\u0066é"}"#)).as_deref(), Some("Café"));
+        assert_eq!(name_of(&entry(r#"{"NomObjet":7}"#)).as_deref(), Some("7"));
+        assert_eq!(name_of(&entry(r#"{"NomObjet":null}"#)), None);
+        assert_eq!(name_of(&entry("{}")), None);
+        assert_eq!(name_of(&entry("[]")), None);
+        assert_eq!(name_of(&None), None);
+    }
 
     #[test]
     fn compacting_changes_white_space_between_tokens_only() {

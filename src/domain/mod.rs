@@ -6,6 +6,7 @@ pub mod board;
 pub mod catalog;
 pub mod envelope;
 pub mod event;
+pub mod explain;
 pub mod graph;
 pub mod history;
 pub mod leader;

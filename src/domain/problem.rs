@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::object::ObjectId;
 
@@ -12,7 +12,8 @@ const SHOWN_PROBLEMS: usize = 50;
 const SHOWN_OBJECTS: usize = 10;
 
 /// Something that must be mended before the catalogue can be used.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Problem {
     /// The entry's place in the array, from 1.
     pub position: Option<usize>,

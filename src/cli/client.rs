@@ -1,0 +1,126 @@
+//! The commands that talk to a korch API.
+
+use clap::{Args, Subcommand};
+
+use super::Output;
+use crate::domain::object::ObjectId;
+
+/// What a korch API can be asked.
+#[derive(Debug, Subcommand)]
+pub enum ClientCommand {
+    /// Ask a korch API for a run.
+    Start(StartArgs),
+    /// Show how a run stands: the active one, else the latest.
+    Status(StatusArgs),
+    /// List the runs, the newest first.
+    Runs(RunsArgs),
+    /// Stop a run: the active one, or the one named.
+    Cancel(CancelArgs),
+    /// Show the last events, or all that come.
+    Events(EventsArgs),
+    /// Say why an object does not run: what failed, is missing or still runs before it.
+    Explain(ExplainArgs),
+}
+
+/// Whom to ask, and how to write the answer.
+#[derive(Clone, Debug, Args)]
+pub struct AskArgs {
+    /// The korch API to ask.
+    #[arg(long, env = "KORCH_SERVER", value_name = "URL", default_value = "http://127.0.0.1:8000")]
+    pub server: String,
+    /// How the answer is written.
+    #[arg(long, short, env = "KORCH_OUTPUT", value_enum, default_value_t = Output::Human)]
+    pub output: Output,
+}
+
+/// Flags of `start`.
+#[derive(Debug, Args)]
+pub struct StartArgs {
+    /// The final objects to run, with what they need; none: all of them.
+    #[arg(value_name = "TARGET")]
+    pub targets: Vec<String>,
+    /// Who asks, for people. By default the user's name.
+    #[arg(long, env = "KORCH_REQUESTED_BY", value_name = "NAME")]
+    pub requested_by: Option<String>,
+    /// How often a failed object that is worth another try is tried again; by default as the orchestrator is set.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(..=1000))]
+    pub retries: Option<u32>,
+    /// Show the run as it goes, and end with its summary and its exit code.
+    #[arg(long, visible_alias = "follow")]
+    pub wait: bool,
+    /// Whom to ask.
+    #[command(flatten)]
+    pub ask: AskArgs,
+}
+
+/// Flags of `status`.
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    /// The run's id.
+    pub run: Option<String>,
+    /// Follow the run until it is over.
+    #[arg(long, short)]
+    pub watch: bool,
+    /// Whom to ask.
+    #[command(flatten)]
+    pub ask: AskArgs,
+}
+
+/// Flags of `runs`.
+#[derive(Debug, Args)]
+pub struct RunsArgs {
+    /// How many.
+    #[arg(long, short = 'n', default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub limit: u32,
+    /// Whom to ask.
+    #[command(flatten)]
+    pub ask: AskArgs,
+}
+
+/// Flags of `cancel`.
+#[derive(Debug, Args)]
+pub struct CancelArgs {
+    /// The run's id.
+    pub run: Option<String>,
+    /// Who asks, for people. By default the user's name.
+    #[arg(long, env = "KORCH_REQUESTED_BY", value_name = "NAME")]
+    pub requested_by: Option<String>,
+    /// Whom to ask.
+    #[command(flatten)]
+    pub ask: AskArgs,
+}
+
+/// Flags of `events`.
+#[derive(Debug, Args)]
+pub struct EventsArgs {
+    /// How many of the last ones.
+    #[arg(long, short = 'n', default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub limit: u32,
+    /// Go on with those that come, until Ctrl-C.
+    #[arg(long, short)]
+    pub follow: bool,
+    /// With --follow: begin with the log's first event.
+    #[arg(long, requires = "follow", conflicts_with = "limit")]
+    pub from_start: bool,
+    /// Whom to ask.
+    #[command(flatten)]
+    pub ask: AskArgs,
+}
+
+/// Flags of `explain`.
+#[derive(Debug, Args)]
+pub struct ExplainArgs {
+    /// The object's id.
+    #[arg(value_parser = object)]
+    pub object: ObjectId,
+    /// The run's id; by default the active run, else the latest.
+    #[arg(long, value_name = "RUN")]
+    pub run: Option<String>,
+    /// Whom to ask.
+    #[command(flatten)]
+    pub ask: AskArgs,
+}
+
+fn object(text: &str) -> Result<ObjectId, String> {
+    text.parse().map(ObjectId).map_err(|_| "an object's id is a number, as in the catalogue".into())
+}

@@ -1,0 +1,236 @@
+//! `korch status`: how a run stands.
+
+use std::io::{self, IsTerminal, Write};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::value::RawValue;
+
+use super::answers::{Object, RunDetail, StageCounts, Workers};
+use super::http::{Failure, Server, segment};
+use super::{events, text, write};
+use crate::cli::Output;
+use crate::cli::client::StatusArgs;
+use crate::domain::object::Stage;
+use crate::exit::Exit;
+
+/// How often a watched run is looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// A list shows so many objects; the rest are counted.
+const LISTED: usize = 20;
+
+/// Shows how a run stands.
+pub async fn status(args: StatusArgs) -> anyhow::Result<Exit> {
+    let server = Server::new(&args.ask.server)?;
+    let mut run = args.run.as_deref().map_or_else(|| "latest".into(), segment);
+    let mut shown: Option<Seen> = None;
+    loop {
+        let seen = match args.ask.output {
+            Output::Human => show(&server, &run, args.watch, shown.as_ref()).await,
+            Output::Json => show_json(&server, &run, shown.as_ref()).await,
+        };
+        let seen = match seen {
+            Ok(seen) => seen,
+            // Nobody named a run, and there is none.
+            Err(error) if args.run.is_none() && not_found(&error) && shown.is_none() => {
+                return no_run(&server, args.ask.output).await;
+            }
+            Err(error) => return Err(error),
+        };
+        if !args.watch || seen.over {
+            return Ok(Exit::Done);
+        }
+        // The one that was latest at first is the one that is watched.
+        run.clone_from(&seen.run);
+        shown = Some(seen);
+        tokio::select! {
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+            () = events::unread() => return Ok(Exit::Done),
+        }
+    }
+}
+
+/// What was shown last.
+struct Seen {
+    run: String,
+    state: String,
+    stages: Vec<StageCounts>,
+    over: bool,
+}
+
+impl Seen {
+    fn of(run: &RunDetail) -> Seen {
+        Seen {
+            run: run.line.run_id.to_string(),
+            state: run.line.state.clone(),
+            stages: run.stages.clone(),
+            over: run.line.finished_at.is_some(),
+        }
+    }
+
+    fn is_as(&self, other: &Seen) -> bool {
+        self.state == other.state && self.stages == other.stages
+    }
+}
+
+fn not_found(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<Failure>().is_some_and(Failure::is_not_found)
+}
+
+async fn no_run(server: &Server, output: Output) -> anyhow::Result<Exit> {
+    let workers: Workers = server.ask("/workers").await?;
+    write(|out| match output {
+        Output::Human => writeln!(out, "no run yet: `korch start` asks for one\n{}", workers.leader_text()),
+        Output::Json => writeln!(out, "{{\"leader\":null,\"run\":null}}"),
+    })?;
+    Ok(Exit::Done)
+}
+
+async fn show(server: &Server, run: &str, watch: bool, shown: Option<&Seen>) -> anyhow::Result<Seen> {
+    let run: RunDetail = server.ask(&format!("/runs/{run}?state=running,retrying,failed,skipped")).await?;
+    let workers: Workers = server.ask("/workers").await?;
+    let seen = Seen::of(&run);
+    let redraws = watch && io::stdout().is_terminal();
+    if redraws || shown.is_none_or(|shown| !shown.is_as(&seen)) {
+        write(|out| {
+            if redraws {
+                // To the top of the screen, and what was below is gone.
+                write!(out, "\x1b[H\x1b[2J")?;
+            } else if shown.is_some() {
+                writeln!(out)?;
+            }
+            human(out, &run, &workers, Timestamp::now())
+        })?;
+    }
+    Ok(seen)
+}
+
+async fn show_json(server: &Server, run: &str, shown: Option<&Seen>) -> anyhow::Result<Seen> {
+    #[derive(serde::Deserialize)]
+    struct Leader {
+        leader: Box<RawValue>,
+    }
+    let json = server.get(&format!("/runs/{run}")).await?;
+    let Leader { leader } = server.ask("/workers").await?;
+    let seen = Seen::of(&server.read(&json)?);
+    if shown.is_none_or(|shown| !shown.is_as(&seen)) {
+        write(|out| {
+            write!(out, "{{\"leader\":{},\"run\":", leader.get())?;
+            out.write_all(json.trim_ascii())?;
+            writeln!(out, "}}")
+        })?;
+    }
+    Ok(seen)
+}
+
+fn human(out: &mut dyn Write, run: &RunDetail, workers: &Workers, now: Timestamp) -> io::Result<()> {
+    let line = &run.line;
+    let reason =
+        line.reason.as_deref().map(|reason| format!(" ({})", text::clean(reason))).unwrap_or_default();
+    writeln!(out, "run {} {}{reason}", line.run_id, line.state)?;
+    let asked = line.requested_by.as_deref().map(|by| format!(" by {}", text::clean(by))).unwrap_or_default();
+    if let Some(at) = line.requested_at.as_deref() {
+        let ago = text::ago(at, now).map(|ago| format!(", {} ago", text::seconds(ago))).unwrap_or_default();
+        writeln!(out, "  asked for{asked} at {}{ago}", text::time(at))?;
+    }
+    let is_over = line.finished_at.is_some();
+    if let Some(took) = line.duration_seconds {
+        writeln!(out, "  {} {}", if is_over { "took" } else { "takes" }, text::seconds(took))?;
+    }
+    // Of a run that is over it does not matter who leads.
+    if !is_over {
+        writeln!(out, "  {}", workers.leader_text())?;
+    }
+    stages(out, run)?;
+    if !is_over {
+        for counts in run.stages.iter().filter(|counts| counts.ready > 0 && workers.slots(counts.stage) == 0)
+        {
+            let objects = text::counted(counts.ready, "object waits", "objects wait");
+            writeln!(out, "\nno worker serves {}: {objects} for one", counts.stage)?;
+        }
+        list(out, run, "running", |object| {
+            let last = object.attempts.last();
+            let worker = last.and_then(|last| last.worker.as_deref()).map_or_else(|| "?".into(), text::clean);
+            let since = last.and_then(|last| last.assigned_at.as_deref()).and_then(|at| text::ago(at, now));
+            let since = since.map(|ago| format!(" for {}", text::seconds(ago))).unwrap_or_default();
+            format!("on {worker}{since}{}", attempt(object))
+        })?;
+        list(out, run, "retrying", error)?;
+    }
+    list(out, run, "failed", error)?;
+    list(out, run, "skipped", |object| {
+        let because: Vec<String> = object.because.iter().map(ToString::to_string).collect();
+        format!("because of {}", because.join(", "))
+    })
+}
+
+fn stages(out: &mut dyn Write, run: &RunDetail) -> io::Result<()> {
+    if run.stages.is_empty() {
+        return Ok(());
+    }
+    let retrying = run.stages.iter().any(|counts| counts.retrying > 0);
+    let mut heads = vec!["", ">objects", ">waiting", ">ready", ">running"];
+    heads.extend(retrying.then_some(">retrying"));
+    heads.extend([">loaded", ">failed", ">skipped"]);
+    let mut table = text::Table::new("  ", &heads);
+    let cells = |counts: &StageCounts| {
+        let mut cells = vec![counts.objects, counts.waiting, counts.ready, counts.running];
+        cells.extend(retrying.then_some(counts.retrying));
+        cells.extend([counts.loaded, counts.failed, counts.skipped]);
+        cells
+    };
+    let mut together = vec![0; heads.len() - 1];
+    for stage in Stage::ALL {
+        let Some(counts) = run.stages.iter().find(|counts| counts.stage == stage) else { continue };
+        let cells = cells(counts);
+        together.iter_mut().zip(&cells).for_each(|(sum, count)| *sum += count);
+        table.row(row(stage.name(), &cells));
+    }
+    table.row(row("together", &together));
+    writeln!(out)?;
+    table.write(out)
+}
+
+fn row(name: &str, counts: &[u64]) -> Vec<String> {
+    std::iter::once(name.to_owned()).chain(counts.iter().map(ToString::to_string)).collect()
+}
+
+fn attempt(object: &Object) -> String {
+    match object.attempts.last() {
+        Some(last) if last.attempt > 1 => format!(", attempt {}", last.attempt),
+        _ => String::new(),
+    }
+}
+
+fn error(object: &Object) -> String {
+    let error = object.failure().and_then(|failure| failure.error.as_deref()).map(text::clean);
+    format!("{}{}", error.unwrap_or_default(), attempt(object))
+}
+
+/// The objects in a state, a line each.
+fn list(
+    out: &mut dyn Write,
+    run: &RunDetail,
+    state: &str,
+    tell: impl Fn(&Object) -> String,
+) -> io::Result<()> {
+    let objects: Vec<&Object> = run.objects.iter().filter(|object| object.state == state).collect();
+    if objects.is_empty() {
+        return Ok(());
+    }
+    let mut table = text::Table::new("  ", &[">", "", "", ""]);
+    for object in objects.iter().take(LISTED) {
+        table.row(vec![
+            object.id.to_string(),
+            object.name().unwrap_or_default(),
+            object.stage.name().to_owned(),
+            tell(object),
+        ]);
+    }
+    writeln!(out, "\n{state}")?;
+    table.write(out)?;
+    if objects.len() > LISTED {
+        writeln!(out, "  and {} more: --output json has all of them", objects.len() - LISTED)?;
+    }
+    Ok(())
+}
