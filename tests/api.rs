@@ -549,6 +549,7 @@ async fn a_run_with_all_that_happened_in_it() {
         server.write(run, Some(1), assigned(id)).await;
     }
     let heartbeat = Heartbeat {
+foreign: false,
         worker: "w1".into(),
         instance,
         stages: vec![Stage::Ingest],

@@ -120,7 +120,7 @@ impl History {
         result
     }
 
-    /// Keeps the last answer of each stranger's object until a leader looks at it.
+    /// Keeps the first answer of each stranger's object until a leader looks at it.
     fn strange(&mut self, event: &Event, stamp: Stamp) {
         let (answer, failed) = match &event.body {
             Body::ObjectLoaded(answer) => (answer, false),
@@ -133,7 +133,8 @@ impl History {
         if self.strangers.len() >= KEPT_STRANGERS && !self.strangers.contains_key(&answer.object) {
             self.strangers.pop_first();
         }
-        self.strangers.insert(answer.object, StrangersAnswer { answer: answer.clone(), failed, stamp });
+        let answer = StrangersAnswer { answer: answer.clone(), failed, stamp };
+        self.strangers.entry(answer.answer.object).or_insert(answer);
     }
 
     /// Hands over the strangers' answers that came since the last call.

@@ -538,7 +538,7 @@ impl<'a> Slots<'a> {
         let mut slots = Slots { workers: Vec::new(), free: Default::default() };
         for known in members.workers() {
             let heartbeat = &known.heartbeat;
-            if heartbeat.state != WorkerState::Up || known.is_silent(now) {
+            if heartbeat.state != WorkerState::Up || heartbeat.foreign || known.is_silent(now) {
                 continue;
             }
             // What it still holds of other runs occupies it too.
