@@ -340,7 +340,7 @@ fn settings(node: &Node, voters: &str, replicas: usize, extra: &Extra) -> Vec<(S
         // Short, for tests that wait for it: a group's first member, a dead member, a dead broker.
         ("group.initial.rebalance.delay.ms", "0".to_owned()),
         ("group.min.session.timeout.ms", "500".to_owned()),
-        ("broker.session.timeout.ms", "4000".to_owned()),
+        ("broker.session.timeout.ms", "3000".to_owned()),
         ("broker.heartbeat.interval.ms", "500".to_owned()),
         ("log.cleaner.backoff.ms", "500".to_owned()),
         // Small, for a machine that does other things too.
