@@ -238,7 +238,7 @@ fn a_broker_dies_with_its_test() {
 fn holds_a_broker() {
     let Some(started) = std::env::var_os(HOLD).map(PathBuf::from) else { return };
     let kafka = Kafka::start().unwrap();
-    let text = format!("{} {}", kafka.pid(1), kafka.directory().join("node-1").display());
+    let text = format!("{} {}", kafka.pid(1), kafka.directory().display());
     fs::write(started.with_extension("part"), text).unwrap();
     fs::rename(started.with_extension("part"), &started).unwrap();
     // Ends by being killed, or with whoever started it.

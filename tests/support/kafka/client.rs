@@ -208,6 +208,9 @@ impl Client {
             .set("group.id", "korch-test-reader")
             .set("enable.auto.commit", "false")
             .set("enable.partition.eof", "true")
+            // The end of a partition is told when a fetch comes back empty: soon.
+            .set("fetch.wait.max.ms", "20")
+            .set("fetch.error.backoff.ms", "20")
             .create()
             .unwrap();
         let mut places = TopicPartitionList::new();

@@ -39,7 +39,10 @@ pub use stranger::{OldConsumer, failed, loaded};
 /// Whether there is what a broker needs. If not, says that the test does not run, or fails it where it must.
 pub fn here() -> bool {
     match install::libraries() {
-        Ok(_) => true,
+        Ok(_) => {
+            Kafka::keep_classes();
+            true
+        }
         Err(why) => {
             not_run(why);
             false

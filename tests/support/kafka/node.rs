@@ -5,13 +5,14 @@ use std::fs;
 use std::net::TcpListener;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use parking_lot::Mutex;
 use rustix::process::Signal;
 use tempfile::TempDir;
 
 use super::client::{self, Client};
+use super::install;
 use super::jvm::{self, Jvm};
 use super::ports::Port;
 use super::proxy::Proxy;
@@ -25,7 +26,7 @@ pub struct Kafka {
     security: Option<Security>,
     proxied: Option<(Proxy, String)>,
     // After the brokers that use it.
-    _directory: TempDir,
+    directory: TempDir,
 }
 
 struct Node {
@@ -44,13 +45,30 @@ impl Deref for Kafka {
     }
 }
 
+/// A way in.
+#[derive(Clone)]
+pub(super) struct Listener {
+    pub name: &'static str,
+    pub protocol: &'static str,
+    /// Where the broker listens.
+    pub address: String,
+    /// What it tells clients: the proxy's address, where there is one.
+    pub advertised: String,
+}
+
+impl Listener {
+    pub fn new(name: &'static str, protocol: &'static str, port: &Port) -> Listener {
+        Listener { name, protocol, address: port.address(), advertised: port.address() }
+    }
+}
+
 /// What a broker has besides the listener that everyone has.
 #[derive(Default)]
 struct Extra {
-    /// (listener, protocol, where it listens, what it tells clients)
-    listeners: Vec<(&'static str, &'static str, String, String)>,
+    listeners: Vec<Listener>,
     settings: Vec<(String, String)>,
     format: Vec<String>,
+    java: Vec<String>,
 }
 
 impl Kafka {
@@ -75,6 +93,7 @@ impl Kafka {
             listeners: security.listeners(),
             settings: security.settings(),
             format: Security::format_arguments(),
+            ..Extra::default()
         };
         let mut kafka = Kafka::launch(1, directory, &extra);
         kafka.security = Some(security);
@@ -90,7 +109,10 @@ impl Kafka {
         let front = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = front.local_addr().unwrap().to_string();
         let extra = Extra {
-            listeners: vec![("PROXIED", "PLAINTEXT", behind.address(), address.clone())],
+            listeners: vec![Listener {
+                advertised: address.clone(),
+                ..Listener::new("PROXIED", "PLAINTEXT", &behind)
+            }],
             ..Extra::default()
         };
         let mut kafka = Kafka::launch(1, tempfile::tempdir().unwrap(), &extra);
@@ -121,13 +143,35 @@ impl Kafka {
             }
         });
         for node in &nodes {
-            node.start();
+            node.start(directory.path(), &extra.java);
         }
         let addresses: Vec<String> = nodes.iter().map(|node| node.broker.address()).collect();
         let client = Client::new(addresses.join(","));
-        let kafka = Kafka { client, nodes, security: None, proxied: None, _directory: directory };
+        let kafka = Kafka { client, nodes, security: None, proxied: None, directory };
         kafka.wait_ready();
         kafka
+    }
+
+    /// Runs a broker once to keep its classes (`jvm::classes`) for all that come after.
+    pub(super) fn keep_classes() {
+        if jvm::classes().exists() {
+            return;
+        }
+        let _lock = install::locked("kafka-classes.lock");
+        if jvm::classes().exists() {
+            return;
+        }
+        let part = jvm::classes().with_extension("part");
+        let extra =
+            Extra { java: vec![format!("-XX:ArchiveClassesAtExit={}", part.display())], ..Extra::default() };
+        let kafka = Kafka::launch(1, tempfile::tempdir().unwrap(), &extra);
+        kafka.create_topic("classes", 1);
+        kafka.produce_raw("classes", None, "key", b"value");
+        let broker = kafka.node(1).running.lock().take().expect("a running node");
+        // One that is written half is worth nothing; then the next process tries.
+        if broker.stop() {
+            let _ = fs::rename(part, jvm::classes());
+        }
     }
 
     /// The ids of the nodes: from 1.
@@ -151,13 +195,13 @@ impl Kafka {
 
     /// Where the data and the settings are.
     pub fn directory(&self) -> &Path {
-        self._directory.path()
+        self.directory.path()
     }
 
     /// Ends a node as an administrator does: it hands over its partitions first.
     pub fn stop(&self, node: i32) {
         let running = self.node(node).running.lock().take().expect("a running node");
-        running.stop();
+        let _ = running.stop();
     }
 
     /// `kill -9`.
@@ -168,7 +212,7 @@ impl Kafka {
 
     /// Starts a node that was ended, where it was and with what it had. Returns once it answers.
     pub fn start_again(&self, node: i32) {
-        self.node(node).start();
+        self.node(node).start(self.directory.path(), &[]);
         self.wait_ready();
     }
 
@@ -230,8 +274,12 @@ impl Node {
         self.directory.join("server.properties")
     }
 
+    fn out(&self) -> PathBuf {
+        self.directory.join("out")
+    }
+
     fn said(&self) -> String {
-        fs::read_to_string(self.directory.join("out")).unwrap_or_default()
+        fs::read_to_string(self.out()).unwrap_or_default()
     }
 
     fn format(&self, arguments: &[String]) {
@@ -242,11 +290,13 @@ impl Node {
         assert!(formatted, "no formatted storage: {said}");
     }
 
-    fn start(&self) {
+    fn start(&self, root: &Path, options: &[String]) {
         let mut running = self.running.lock();
         assert!(running.is_none(), "node {} runs", self.id);
         let configuration = self.configuration();
-        *running = Some(Jvm::start(&self.directory, &[OsStr::new("kafka.Kafka"), configuration.as_os_str()]));
+        let mut arguments: Vec<&OsStr> = options.iter().map(OsStr::new).collect();
+        arguments.extend([OsStr::new("kafka.Kafka"), configuration.as_os_str()]);
+        *running = Some(Jvm::start(root, &self.out(), &arguments));
     }
 }
 
@@ -255,13 +305,11 @@ const CLUSTER: &str = "a29yY2gtdGVzdC1rYWZrYQ";
 
 fn settings(node: &Node, voters: &str, replicas: usize, extra: &Extra) -> Vec<(String, String)> {
     let mut listeners = vec![
-        ("PLAINTEXT", "PLAINTEXT", node.broker.address(), node.broker.address()),
-        ("CONTROLLER", "PLAINTEXT", node.controller.address(), node.controller.address()),
+        Listener::new("PLAINTEXT", "PLAINTEXT", &node.broker),
+        Listener::new("CONTROLLER", "PLAINTEXT", &node.controller),
     ];
     listeners.extend(extra.listeners.iter().cloned());
-    let list = |item: &dyn Fn(&(&str, &str, String, String)) -> String| {
-        listeners.iter().map(item).collect::<Vec<_>>().join(",")
-    };
+    let list = |item: &dyn Fn(&Listener) -> String| listeners.iter().map(item).collect::<Vec<_>>().join(",");
     let minimum = if replicas > 1 { 2 } else { 1 };
     let data = node.directory.join("data");
     let mut settings: Vec<(String, String)> = [
@@ -270,9 +318,12 @@ fn settings(node: &Node, voters: &str, replicas: usize, extra: &Extra) -> Vec<(S
         ("controller.quorum.voters", voters.to_owned()),
         ("controller.listener.names", "CONTROLLER".to_owned()),
         ("inter.broker.listener.name", "PLAINTEXT".to_owned()),
-        ("listeners", list(&|(name, _, bound, _)| format!("{name}://{bound}"))),
-        ("advertised.listeners", list(&|(name, _, _, told)| format!("{name}://{told}"))),
-        ("listener.security.protocol.map", list(&|(name, protocol, ..)| format!("{name}:{protocol}"))),
+        ("listeners", list(&|listener| format!("{}://{}", listener.name, listener.address))),
+        ("advertised.listeners", list(&|listener| format!("{}://{}", listener.name, listener.advertised))),
+        (
+            "listener.security.protocol.map",
+            list(&|listener| format!("{}:{}", listener.name, listener.protocol)),
+        ),
         ("log.dirs", data.display().to_string()),
         // A topic that nobody made is a mistake that a test should see.
         ("auto.create.topics.enable", "false".to_owned()),
@@ -289,7 +340,7 @@ fn settings(node: &Node, voters: &str, replicas: usize, extra: &Extra) -> Vec<(S
         // Short, for tests that wait for it: a group's first member, a dead member, a dead broker.
         ("group.initial.rebalance.delay.ms", "0".to_owned()),
         ("group.min.session.timeout.ms", "500".to_owned()),
-        ("broker.session.timeout.ms", "4000".to_owned()),
+        ("broker.session.timeout.ms", "3000".to_owned()),
         ("broker.heartbeat.interval.ms", "500".to_owned()),
         ("log.cleaner.backoff.ms", "500".to_owned()),
         // Small, for a machine that does other things too.

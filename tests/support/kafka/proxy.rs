@@ -125,13 +125,13 @@ fn accept(front: &TcpListener, to: &str, shared: &Arc<Shared>) {
             (Mode::Down, _) | (_, Err(_)) => {}
             (Mode::Open | Mode::Hole, Ok(client)) => {
                 let (to, shared) = (to.to_owned(), shared.clone());
-                std::thread::spawn(move || connection(client, &to, cuts, &shared));
+                std::thread::spawn(move || connection(&client, &to, cuts, &shared));
             }
         }
     }
 }
 
-fn connection(client: TcpStream, to: &str, cuts: u64, shared: &Arc<Shared>) {
+fn connection(client: &TcpStream, to: &str, cuts: u64, shared: &Arc<Shared>) {
     // A connection that begins in the hole reaches the broker when the hole is gone.
     if !shared.pass(cuts) {
         return;
@@ -150,7 +150,7 @@ fn connection(client: TcpStream, to: &str, cuts: u64, shared: &Arc<Shared>) {
     let (client_too, broker_too) = (client.try_clone().unwrap(), broker.try_clone().unwrap());
     let theirs = shared.clone();
     let back = std::thread::spawn(move || pump(&broker_too, &client_too, cuts, &theirs));
-    pump(&client, &broker, cuts, shared);
+    pump(client, &broker, cuts, shared);
     let _ = back.join();
     shared.state.lock().streams.remove(&number);
 }

@@ -8,6 +8,7 @@ use rcgen::{
     KeyUsagePurpose,
 };
 
+use super::node::Listener;
 use super::ports::Port;
 
 /// The only user.
@@ -90,13 +91,12 @@ impl Security {
         self.mutual.address()
     }
 
-    pub(super) fn listeners(&self) -> Vec<(&'static str, &'static str, String, String)> {
-        let listener = |name, protocol, port: &Port| (name, protocol, port.address(), port.address());
+    pub(super) fn listeners(&self) -> Vec<Listener> {
         vec![
-            listener("SASLTLS", "SASL_SSL", &self.sasl_ssl),
-            listener("SASLOPEN", "SASL_PLAINTEXT", &self.sasl_plaintext),
-            listener("TLS", "SSL", &self.tls),
-            listener("MUTUAL", "SSL", &self.mutual),
+            Listener::new("SASLTLS", "SASL_SSL", &self.sasl_ssl),
+            Listener::new("SASLOPEN", "SASL_PLAINTEXT", &self.sasl_plaintext),
+            Listener::new("TLS", "SSL", &self.tls),
+            Listener::new("MUTUAL", "SSL", &self.mutual),
         ]
     }
 
