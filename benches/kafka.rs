@@ -53,12 +53,19 @@ fn latency(bootstrap: &str, runtime: &tokio::runtime::Runtime) {
         .windows(2)
         .map(|pair| time(&pair[1]["meta"]["started_at"]) - time(&pair[0]["event_datetime"]))
         .collect();
+    let ready = of_type(&events, "ObjectReady");
+    let mut decided_us: Vec<i64> = loaded
+        .iter()
+        .zip(&ready[1..])
+        .map(|(loaded, ready)| time(&ready["event_datetime"]) - time(&loaded["event_datetime"]))
+        .collect();
     let bytes = record_bytes(&cluster) / events.len();
     let raw_us = runtime.block_on(produce_to_consume(bootstrap, bytes));
     let (p50, p99) = (percentile(&mut steps_us, 50), percentile(&mut steps_us, 99));
     let mut raw_us = raw_us;
     let (raw50, raw99) = (percentile(&mut raw_us, 50), percentile(&mut raw_us, 99));
     println!("from ObjectLoaded, before it is appended, to the child's work: p50 {p50} us, p99 {p99} us");
+    println!("  of which until the orchestrator decides: p50 {} us", percentile(&mut decided_us, 50));
     println!("one produce-to-consume of rskafka ({bytes} bytes):             p50 {raw50} us, p99 {raw99} us");
     println!("ratio of the p50: {:.2}", p50 as f64 / raw50 as f64);
 }
@@ -77,7 +84,7 @@ fn record_bytes(cluster: &Cluster) -> usize {
     let records = cluster.kafka.records(&cluster.topic);
     let bytes = records.iter().map(|record| {
         let headers: usize = record.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
-        record.key.as_ref().map_or(0, Vec::len) + record.value.as_ref().map_or(0, Vec::len) + headers
+        record.key.as_ref().map_or(0, String::len) + record.value.as_ref().map_or(0, Vec::len) + headers
     });
     bytes.sum()
 }
@@ -93,7 +100,12 @@ async fn partition(client: &Client, topic: &str) -> PartitionClient {
 fn record(bytes: usize) -> Record {
     let timestamp = rskafka::chrono::DateTime::from_timestamp_millis(1_700_000_000_000).unwrap();
     let value = json!({"event_type": "ObjectLoaded", "x": "x".repeat(bytes.saturating_sub(40))});
-    Record { key: Some(b"1001".to_vec()), value: Some(value.to_string().into_bytes()), headers: Default::default(), timestamp }
+    Record {
+        key: Some(b"1001".to_vec()),
+        value: Some(value.to_string().into_bytes()),
+        headers: Default::default(),
+        timestamp,
+    }
 }
 
 /// The time from a produce to its record in a reader's hands, in microseconds.
@@ -142,11 +154,18 @@ fn throughput(bootstrap: &str, runtime: &tokio::runtime::Runtime) {
     let readers = 4;
     let small = runtime.block_on(raw(bootstrap, count, bytes, readers, SMALL_BYTES));
     let large = runtime.block_on(raw(bootstrap, count, bytes, readers, LARGE_BYTES));
-    println!("{WIDE} objects, {count} events of {bytes} bytes, three workers: {took:.2} s, {:.0} objects/s, {:.0} events/s",
-        WIDE as f64 / took, count as f64 / took);
+    println!(
+        "{WIDE} objects, {count} events of {bytes} bytes, three workers: {took:.2} s, {:.0} objects/s, {:.0} events/s",
+        WIDE as f64 / took,
+        count as f64 / took
+    );
     for (name, raw) in [("6.5 KB", small), ("600 KB", large)] {
-        println!("rskafka alone, {readers} readers, requests of {name}: {:.2} s, {:.0} events/s; korch's share of that {:.2}",
-            raw.as_secs_f64(), count as f64 / raw.as_secs_f64(), raw.as_secs_f64() / took);
+        println!(
+            "rskafka alone, {readers} readers, requests of {name}: {:.2} s, {:.0} events/s; korch's share of that {:.2}",
+            raw.as_secs_f64(),
+            count as f64 / raw.as_secs_f64(),
+            raw.as_secs_f64() / took
+        );
     }
 }
 

@@ -51,8 +51,9 @@ impl Attend {
             if self.once {
                 progress::show(view, run).await;
             } else {
-                let over =
-                    |known: &Known| known.history.run(run).is_none_or(|run| run.finished.is_some()).then_some(());
+                let over = |known: &Known| {
+                    known.history.run(run).is_none_or(|run| run.finished.is_some()).then_some(())
+                };
                 while view.wait_for(WAIT, over).await.is_none() {}
             }
             let over = view.read(|known| {

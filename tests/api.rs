@@ -549,7 +549,7 @@ async fn a_run_with_all_that_happened_in_it() {
         server.write(run, Some(1), assigned(id)).await;
     }
     let heartbeat = Heartbeat {
-foreign: false,
+        foreign: false,
         worker: "w1".into(),
         instance,
         stages: vec![Stage::Ingest],
@@ -769,7 +769,8 @@ async fn a_stream_cut_twenty_times_loses_nothing_and_repeats_nothing() {
                 let mut records = vec![NewRecord::plain(key, numbered(n))];
                 if n % 5 == 0 {
                     let value = Bytes::from_static(b"rubbish");
-                    records.push(NewRecord { partition: Some((n % 3) as u32), ..NewRecord::plain("", value) });
+                    records
+                        .push(NewRecord { partition: Some((n % 3) as u32), ..NewRecord::plain("", value) });
                 }
                 Log::append(&log, records).await.unwrap();
                 if n % 10 == 0 {

@@ -19,7 +19,9 @@ fn the_sample_ends_as_it_does_in_one_process() {
     assert_eq!(ended.code, Some(4), "{}", ended.err);
     assert!(ended.out.contains("22 objects: 20 loaded, 1 failed, 1 skipped"), "{}", ended.out);
     let events = cluster.events();
-    for (event_type, count) in [("ObjectReady", 21), ("ObjectAssigned", 21), ("ObjectLoaded", 20), ("ObjectFailed", 1)] {
+    for (event_type, count) in
+        [("ObjectReady", 21), ("ObjectAssigned", 21), ("ObjectLoaded", 20), ("ObjectFailed", 1)]
+    {
         assert_eq!(of_type(&events, event_type).len(), count, "{event_type}");
     }
     // A page opened the day after knows it all, though nobody orchestrates any more.

@@ -129,7 +129,7 @@ impl Desk {
 
     fn says(&mut self, n: u128, instance: Uuid, slots: u32, state: WorkerState, running: &[Held]) {
         let heartbeat = Heartbeat {
-foreign: false,
+            foreign: false,
             worker: format!("w{n}"),
             instance,
             stages: Stage::ALL.to_vec(),

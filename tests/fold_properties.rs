@@ -495,7 +495,7 @@ impl World {
     fn heartbeats(&mut self) {
         for (n, process) in self.processes.iter().enumerate() {
             let heartbeat = Heartbeat {
-foreign: false,
+                foreign: false,
                 worker: format!("w{n}"),
                 instance: process.instance,
                 stages: Stage::ALL.to_vec(),

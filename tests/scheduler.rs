@@ -96,7 +96,7 @@ impl World {
         let running =
             running.iter().map(|&(id, attempt)| Held { run_id: run_id(1), id_objet: ObjectId(id), attempt });
         let heartbeat = Heartbeat {
-foreign: false,
+            foreign: false,
             worker: worker.to_owned(),
             instance: Uuid::from_u128(instance),
             stages: Stage::ALL.to_vec(),

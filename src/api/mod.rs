@@ -668,7 +668,9 @@ async fn ready(State(shared): Ctx) -> Answer {
     let silence = shared.api.view.silence();
     if silence > SILENCE {
         let seconds = silence.as_secs();
-        return Err(Problem::unavailable(format!("the log has not answered for {seconds} s: is Kafka away?")));
+        return Err(Problem::unavailable(format!(
+            "the log has not answered for {seconds} s: is Kafka away?"
+        )));
     }
     Ok(alive().await)
 }

@@ -108,10 +108,9 @@ impl KafkaArgs {
                 .with_context(|| format!("--kafka-password-file {} cannot be read", file.display()))?;
             return Ok(text.lines().next().unwrap_or_default().to_owned());
         }
-        std::env::var(PASSWORD)
-            .ok()
-            .filter(|password| !password.is_empty())
-            .with_context(|| format!("--kafka-sasl wants a password: set {PASSWORD} or --kafka-password-file"))
+        std::env::var(PASSWORD).ok().filter(|password| !password.is_empty()).with_context(|| {
+            format!("--kafka-sasl wants a password: set {PASSWORD} or --kafka-password-file")
+        })
     }
 
     /// The topic of the events.

@@ -65,7 +65,8 @@ impl Envelope {
             ("ce_time", time_text(self.at)),
             ("content-type", "application/json".to_owned()),
         ];
-        let subject = self.object.map(|(object, _)| object.to_string()).or(self.run.map(|run| run.to_string()));
+        let subject =
+            self.object.map(|(object, _)| object.to_string()).or(self.run.map(|run| run.to_string()));
         headers.extend(subject.map(|subject| ("ce_subject", subject)));
         headers
     }
@@ -105,7 +106,8 @@ mod tests {
             ("ce_type", "ObjectLoaded"),
             ("content-type", "application/json"),
         ];
-        let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let headers: Vec<(&str, &str)> =
+            headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
         assert_eq!(headers, expected);
     }
 
@@ -114,7 +116,14 @@ mod tests {
         let id = |body: Body, epoch| Envelope::of(&event(body, epoch)).id();
         let part = |part| {
             let begins = Vec::new();
-            Body::RunPlanned(PlanPart { part, parts: 2, partitions: 1, begins, retries: 0, objects: Vec::new() })
+            Body::RunPlanned(PlanPart {
+                part,
+                parts: 2,
+                partitions: 1,
+                begins,
+                retries: 0,
+                objects: Vec::new(),
+            })
         };
         let mut later = event(loaded(1), None);
         later.at = Timestamp::UNIX_EPOCH;

@@ -83,8 +83,8 @@ impl Candidate {
                 let rival = winner.is_some_and(|winner| winner != self.instance) && claimed > members.epoch();
                 let rival_is_fresh = rival && now.saturating_sub(members.claimed()) <= 2 * self.lease;
                 // Its own reign is no reason to wait: it ended it, because it doubts what of it reached the log.
-                let led_by_another =
-                    members.is_led(now) && members.reign().is_some_and(|(reign, _)| reign.instance != self.instance);
+                let led_by_another = members.is_led(now)
+                    && members.reign().is_some_and(|(reign, _)| reign.instance != self.instance);
                 if !led_by_another && !rival_is_fresh {
                     let epoch = highest + 1;
                     acts.members.push(Member::Claim { epoch, instance: self.instance });

@@ -189,7 +189,8 @@ impl Scheduler {
         (0..)
             .zip(parts)
             .map(|(part, objects)| {
-                let part = PlanPart { part, parts: count, partitions, begins: begins.to_vec(), retries, objects };
+                let part =
+                    PlanPart { part, parts: count, partitions, begins: begins.to_vec(), retries, objects };
                 self.event(now, run, Body::RunPlanned(part))
             })
             .collect()

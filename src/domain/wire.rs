@@ -107,6 +107,14 @@ impl Event {
     }
 }
 
+/// The `event_type` of a value that begins as korch's own do, without a look at the rest: other writers may order their
+/// fields otherwise, then there is none. For those who pass over most events.
+pub fn peek_type(value: &[u8]) -> Option<&str> {
+    let rest = value.strip_prefix(br#"{"event_type":""#)?;
+    let end = rest.iter().position(|byte| *byte == b'"')?;
+    std::str::from_utf8(&rest[..end]).ok().filter(|text| !text.contains('\\'))
+}
+
 impl Serialize for Event {
     fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
         let mut map = out.serialize_map(None)?;
@@ -310,6 +318,19 @@ mod tests {
 
     fn decode(json: &str) -> Result<Event, Reject> {
         Event::decode(json.as_bytes(), PLACE, Timestamp::UNIX_EPOCH)
+    }
+
+    #[test]
+    fn the_type_is_seen_at_a_glance_or_not_at_all() {
+        assert_eq!(peek_type(br#"{"event_type":"ObjectLoaded","id_objet":1}"#), Some("ObjectLoaded"));
+        let event =
+            Event { at: Timestamp::UNIX_EPOCH, run: None, epoch: Some(1), body: Body::OrchestratorElected };
+        assert_eq!(peek_type(&event.encode()), Some("OrchestratorElected"));
+        for other in
+            [r#"{ "event_type":"X"}"#, r#"{"event_type":"X"#, r#"{"event_type":"Ob\u006a"}"#, "", "[1]"]
+        {
+            assert_eq!(peek_type(other.as_bytes()), None, "{other}");
+        }
     }
 
     #[test]

@@ -79,6 +79,14 @@ impl Worker {
         &self.identity
     }
 
+    /// Whether an event of this type can concern a worker at all.
+    pub fn concerns_type(event_type: &str) -> bool {
+        !matches!(
+            event_type,
+            "ObjectLoaded" | "ObjectFailed" | "ObjectSkipped" | "RunPlanned" | "RunRequested"
+        )
+    }
+
     /// Whether an event can concern a worker at all, by its type alone.
     pub fn concerns(body: &Body) -> bool {
         match body {

@@ -144,7 +144,12 @@ impl Follower {
                 Ok(records.len())
             }
             Err(LogError::Truncated { partition, wanted, start }) => {
-                tracing::warn!(partition, wanted, start, "events are gone from the log: reading goes on at its start");
+                tracing::warn!(
+                    partition,
+                    wanted,
+                    start,
+                    "events are gone from the log: reading goes on at its start"
+                );
                 self.view.update(|known| known.history.cut(partition, start));
                 Ok(1)
             }
@@ -173,7 +178,8 @@ fn observe(view: &View, records: &[Arc<Record>]) {
             let Some(board) = known.history.run(*run).and_then(|run| run.board()) else { continue };
             let Some(i) = board.position(answer.object) else { continue };
             let offered = board.attempts(i).last().and_then(|last| last.offer).map(|offer| offer.at);
-            let waited = answer.meta.started_at.zip(offered).map(|(start, offer)| start.duration_since(offer));
+            let waited =
+                answer.meta.started_at.zip(offered).map(|(start, offer)| start.duration_since(offer));
             telemetry::object_done(
                 board.object(i).stage,
                 waited.and_then(|waited| Duration::try_from(waited).ok()).unwrap_or_default(),

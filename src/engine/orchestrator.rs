@@ -10,12 +10,12 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 use uuid::Uuid;
 
+use super::follower::Follower;
 use crate::domain::envelope::Envelope;
 use crate::domain::event::{Body, Event, Request, RunId};
 use crate::domain::leader::{Candidate, Role};
 use crate::domain::member::Mono;
 use crate::domain::scheduler::{Decision, Now, Scheduler, Settings};
-use super::follower::Follower;
 use crate::log::{Log, LogError, NewRecord};
 use crate::planning::{Planning, problems_json};
 use crate::telemetry;
@@ -84,7 +84,9 @@ impl Orchestrator {
             let wrote = match self.step(&mut candidate, &mut scheduler, &mut follower, now, caught_up).await {
                 Ok(wrote) => wrote,
                 Err(error) if is_passing(&error) => {
-                    tracing::warn!("{error:#}: what was decided may be in the log or not, so a new reign begins");
+                    tracing::warn!(
+                        "{error:#}: what was decided may be in the log or not, so a new reign begins"
+                    );
                     candidate.doubt();
                     self.stand_by(&mut scheduler);
                     self.pause(AFTER_DOUBT).await;
@@ -141,7 +143,8 @@ impl Orchestrator {
         caught_up: Mono,
     ) -> anyhow::Result<bool> {
         let partitions = self.events.partitions();
-        let acts = self.view.read(|known| candidate.step(now.mono, &known.members, &known.history, partitions));
+        let acts =
+            self.view.read(|known| candidate.step(now.mono, &known.members, &known.history, partitions));
         // A claim need not be read back before the next step: until it is, nothing is decided anyway.
         let beats = acts.members.into_iter().map(|member| NewRecord::plain("", member.encode()));
         append(&*self.members, beats.collect()).await?;

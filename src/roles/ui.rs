@@ -32,7 +32,8 @@ pub async fn run(
     mut signals: Signals,
 ) -> anyhow::Result<Exit> {
     let wish = Wish { listen: args.listen, flag: "--listen", what: "page" };
-    let listener = serve::listen(wish).await?.context("a page that listens nowhere: give --listen an address")?;
+    let listener =
+        serve::listen(wish).await?.context("a page that listens nowhere: give --listen an address")?;
     let kafka = Kafka::new(args.kafka.settings(LEASE)?)?;
     let source = format!("/korch/ui/{}", serve::host_and_process());
     let events: Arc<dyn Log> = Arc::new(kafka.open(args.kafka.events(), source.clone()).await?);

@@ -41,8 +41,13 @@ pub async fn run(
     let source = format!("/korch/{served}/{name}");
     let events: Arc<dyn Log> = Arc::new(kafka.open(args.kafka.events(), source.clone()).await?);
     let members: Arc<dyn Log> = Arc::new(kafka.open(args.kafka.members(), source).await?);
-    let identity =
-        Identity { name: name.clone(), instance: Uuid::now_v7(), stages, slots: args.slots, lease: args.lease };
+    let identity = Identity {
+        name: name.clone(),
+        instance: Uuid::now_v7(),
+        stages,
+        slots: args.slots,
+        lease: args.lease,
+    };
     tracing::info!(worker = name, stages = served, slots = args.slots, "at work");
 
     let (stop, stopping) = watch::channel(false);

@@ -1,14 +1,15 @@
-//! Reads a topic: a task a partition fetches ahead, a bounded channel brings it together.
+//! Reads a topic: a fetch a partition, all of them at once.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use futures_util::stream::{FuturesUnordered, StreamExt};
 use rskafka::client::error::{Error, ProtocolError};
 use rskafka::client::partition::OffsetAt;
 use rskafka::record::RecordAndOffset;
-use tokio::sync::mpsc;
-use tokio::task::JoinSet;
 
 use super::connection::{Connection, Failure, Lane};
 use super::{FIRST_PAUSE, MOST_PAUSE, ago};
@@ -21,12 +22,9 @@ const SAY_AGAIN: Duration = Duration::from_secs(60);
 /// A record that cannot be read is passed over after so many tries.
 const TRIES_AT_ONE_OFFSET: u32 = 3;
 
-/// What a partition's task found.
+/// What a fetch of a partition found.
 struct Chunk {
-    partition: u32,
     records: Vec<Arc<Record>>,
-    /// The offset after them.
-    next: u64,
     /// Everything that was in the partition by then has been fetched.
     caught_up: Option<Instant>,
     /// The partition's end, as the broker told.
@@ -36,45 +34,52 @@ struct Chunk {
 }
 
 /// A reader of all partitions of a topic.
+///
+/// Its fetches are futures that it keeps: a `next` that is dropped leaves them under way, and nothing is fetched ahead of
+/// whoever reads by more than one answer a partition.
 pub(super) struct KafkaReader {
     position: Vec<u64>,
     caught_up: Vec<Option<Instant>>,
     ends: Vec<u64>,
-    chunks: mpsc::Receiver<Chunk>,
-    /// Ended with the reader.
-    _tasks: JoinSet<()>,
+    /// One a partition.
+    fetching: FuturesUnordered<BoxFuture<'static, (Fetching, Chunk)>>,
 }
 
 impl KafkaReader {
     pub(super) fn start(connection: &Arc<Connection>, topic: &str, position: Vec<u64>) -> KafkaReader {
-        let (found, chunks) = mpsc::channel(position.len().max(2));
-        let mut tasks = JoinSet::new();
+        let fetching = FuturesUnordered::new();
         for (partition, offset) in (0..).zip(&position) {
             let lane = Lane::new(connection.clone(), topic, partition, "read");
-            let task = Fetching { lane, partition, offset: *offset, found: found.clone() };
-            tasks.spawn(task.run());
+            let partition = Fetching {
+                lane,
+                partition,
+                offset: *offset,
+                pause: FIRST_PAUSE,
+                outage: None,
+                tries_here: 0,
+            };
+            fetching.push(partition.chunk().boxed());
         }
         KafkaReader {
             caught_up: vec![None; position.len()],
             ends: vec![0; position.len()],
             position,
-            chunks,
-            _tasks: tasks,
+            fetching,
         }
     }
 
-    /// Takes a chunk in; its records, or what is gone.
-    fn take(&mut self, chunk: Chunk) -> Result<Vec<Arc<Record>>, LogError> {
-        let partition = chunk.partition as usize;
-        self.position[partition] = chunk.next;
+    /// Takes an answer in, and asks for the next one; its records, or what is gone.
+    fn take(&mut self, (fetching, chunk): (Fetching, Chunk)) -> Result<Vec<Arc<Record>>, LogError> {
+        let partition = fetching.partition as usize;
+        self.position[partition] = fetching.offset;
         self.ends[partition] = chunk.end;
         if chunk.caught_up.is_some() {
             self.caught_up[partition] = chunk.caught_up;
         }
+        let (partition, start) = (fetching.partition, fetching.offset);
+        self.fetching.push(fetching.chunk().boxed());
         match chunk.gone {
-            Some(wanted) => {
-                Err(LogError::Truncated { partition: chunk.partition, wanted, start: chunk.next })
-            }
+            Some(wanted) => Err(LogError::Truncated { partition, wanted, start }),
             None => Ok(chunk.records),
         }
     }
@@ -85,33 +90,20 @@ impl Reader for KafkaReader {
     async fn next(&mut self, wait: Duration) -> Result<Vec<Arc<Record>>, LogError> {
         // A reader that always finds something is not to keep its thread from others.
         tokio::task::consume_budget().await;
-        loop {
-            match self.chunks.try_recv() {
-                Ok(chunk) => {
-                    let records = self.take(chunk)?;
-                    if !records.is_empty() {
-                        return Ok(records);
-                    }
-                }
-                Err(mpsc::error::TryRecvError::Empty) => break,
-                Err(mpsc::error::TryRecvError::Disconnected) => return Err(LogError::Closed),
-            }
-        }
-        // A timer of no time would still wait for the clock's next tick.
-        if wait.is_zero() {
-            return Ok(Vec::new());
-        }
         let until = tokio::time::Instant::now() + wait;
         loop {
-            match tokio::time::timeout_at(until, self.chunks.recv()).await {
-                Ok(Some(chunk)) => {
-                    let records = self.take(chunk)?;
-                    if !records.is_empty() {
-                        return Ok(records);
-                    }
-                }
-                Ok(None) => return Err(LogError::Closed),
-                Err(_) => return Ok(Vec::new()),
+            let chunk = match self.fetching.next().now_or_never() {
+                Some(chunk) => chunk,
+                // A timer of no time would still wait for the clock's next tick.
+                None if wait.is_zero() => return Ok(Vec::new()),
+                None => match tokio::time::timeout_at(until, self.fetching.next()).await {
+                    Ok(chunk) => chunk,
+                    Err(_) => return Ok(Vec::new()),
+                },
+            };
+            let records = self.take(chunk.ok_or(LogError::Closed)?)?;
+            if !records.is_empty() {
+                return Ok(records);
             }
         }
     }
@@ -135,90 +127,95 @@ struct Outage {
     said: Option<Instant>,
 }
 
-/// The task of one partition.
+/// The reading of one partition.
 struct Fetching {
     lane: Lane,
     partition: u32,
+    /// The next record to fetch.
     offset: u64,
-    found: mpsc::Sender<Chunk>,
+    pause: Duration,
+    outage: Option<Outage>,
+    /// How often nothing came of the record at the offset.
+    tries_here: u32,
 }
 
 impl Fetching {
-    /// Fetches until nobody reads any more. Errors pass, or are tried over and over: the log may come back.
-    async fn run(mut self) {
-        let mut pause = FIRST_PAUSE;
-        let mut away: Option<Outage> = None;
-        let mut tries_here = 0;
+    /// The next answer that says something. Errors pass, or are met over and over: the log may come back.
+    async fn chunk(mut self) -> (Fetching, Chunk) {
         loop {
             let asked = Instant::now();
-            let fetched = self.lane.fetch(self.offset, FETCH_BYTES).await;
-            let failure = match fetched {
+            let failure = match self.lane.fetch(self.offset, FETCH_BYTES).await {
                 Ok((records, high_watermark)) => {
-                    if let Some(outage) = away.take() {
-                        tracing::info!(partition = self.partition, "Kafka is back after {}", ago(outage.since));
-                    }
-                    pause = FIRST_PAUSE;
-                    tries_here = if records.is_empty() && high_watermark > self.offset { tries_here + 1 } else { 0 };
-                    if tries_here >= TRIES_AT_ONE_OFFSET {
-                        // The mark of a transaction's end is a record that nobody is shown.
-                        self.offset += 1;
-                        tries_here = 0;
-                    }
-                    if !self.bring(records, high_watermark, asked).await {
-                        return;
+                    if let Some(chunk) = self.fetched(records, high_watermark, asked) {
+                        return (self, chunk);
                     }
                     continue;
                 }
                 Err(failure) => failure,
             };
             if let Failure::Kafka(Error::ServerError {
-                protocol_error: ProtocolError::OffsetOutOfRange, ..
+                protocol_error: ProtocolError::OffsetOutOfRange,
+                ..
             }) = failure
             {
                 match self.lane.offset(OffsetAt::Earliest).await {
                     Ok(start) => {
                         let gone = Some(std::mem::replace(&mut self.offset, start));
-                        let chunk = Chunk { next: start, gone, ..self.chunk(Vec::new(), start, None) };
-                        if self.found.send(chunk).await.is_err() {
-                            return;
-                        }
-                        continue;
+                        return (self, Chunk { records: Vec::new(), caught_up: None, end: start, gone });
                     }
                     Err(failure) => tracing::debug!(partition = self.partition, "no start: {failure}"),
                 }
             } else if failure.is_of_the_record() {
-                tries_here += 1;
-                if tries_here >= TRIES_AT_ONE_OFFSET {
+                self.tries_here += 1;
+                if self.tries_here >= TRIES_AT_ONE_OFFSET {
                     tracing::warn!(
                         partition = self.partition,
                         offset = self.offset,
                         "a record that cannot be read is passed over: {failure}"
                     );
-                    self.offset += 1;
-                    tries_here = 0;
+                    self.pass_over();
                     continue;
                 }
             }
-            let outage = away.get_or_insert(Outage { since: asked, said: None });
-            if outage.said.is_none_or(|said| said.elapsed() >= SAY_AGAIN) {
-                outage.said = Some(Instant::now());
-                let text = self.lane.connection().unreachable(&failure);
-                tracing::warn!(partition = self.partition, "reading waits, for {} now: {text}", ago(outage.since));
-            }
-            tokio::select! {
-                () = tokio::time::sleep(pause) => {}
-                () = self.found.closed() => return,
-            }
-            pause = (2 * pause).min(MOST_PAUSE);
+            self.say(asked, &failure);
+            tokio::time::sleep(self.pause).await;
+            self.pause = (2 * self.pause).min(MOST_PAUSE);
         }
     }
 
-    fn chunk(&self, records: Vec<Arc<Record>>, end: u64, caught_up: Option<Instant>) -> Chunk {
-        Chunk { partition: self.partition, records, next: self.offset, end, caught_up, gone: None }
+    fn pass_over(&mut self) {
+        self.offset += 1;
+        self.tries_here = 0;
     }
 
-    /// Hands over what a fetch brought. False: nobody reads any more.
-    async fn bring(&mut self, fetched: Vec<RecordAndOffset>, high_watermark: u64, asked: Instant) -> bool {
+    fn say(&mut self, asked: Instant, failure: &Failure) {
+        let outage = self.outage.get_or_insert(Outage { since: asked, said: None });
+        if outage.said.is_none_or(|said| said.elapsed() >= SAY_AGAIN) {
+            outage.said = Some(Instant::now());
+            let text = self.lane.connection().unreachable(failure);
+            tracing::warn!(
+                partition = self.partition,
+                "reading waits, for {} now: {text}",
+                ago(outage.since)
+            );
+        }
+    }
+
+    /// What a fetch brought; none: nothing worth telling.
+    fn fetched(&mut self, fetched: Vec<RecordAndOffset>, end: u64, asked: Instant) -> Option<Chunk> {
+        if let Some(outage) = self.outage.take() {
+            tracing::info!(partition = self.partition, "Kafka is back after {}", ago(outage.since));
+        }
+        self.pause = FIRST_PAUSE;
+        if fetched.is_empty() && end > self.offset {
+            // The mark of a transaction's end is a record that nobody is shown.
+            self.tries_here += 1;
+            if self.tries_here < TRIES_AT_ONE_OFFSET {
+                return None;
+            }
+            self.pass_over();
+        }
+        self.tries_here = 0;
         let mut records = Vec::with_capacity(fetched.len());
         for RecordAndOffset { record, offset } in fetched {
             let Ok(offset) = u64::try_from(offset) else { continue };
@@ -231,10 +228,7 @@ impl Fetching {
                 Bytes::from(record.value.unwrap_or_default()),
             )));
         }
-        let caught_up = (self.offset >= high_watermark).then_some(asked);
-        if records.is_empty() && caught_up.is_none() {
-            return !self.found.is_closed();
-        }
-        self.found.send(self.chunk(records, high_watermark, caught_up)).await.is_ok()
+        let caught_up = (self.offset >= end).then_some(asked);
+        (!records.is_empty() || caught_up.is_some()).then_some(Chunk { records, end, caught_up, gone: None })
     }
 }
