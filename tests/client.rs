@@ -171,7 +171,7 @@ fn what_runs_is_shown_and_explained() {
     let ready = told(&api, &["explain", "1002", "--run", &run]);
     for said in [
         "is ready and waits for a worker",
-        "all 1 slot of 1 worker for ingest are taken",
+        "the only slot for ingest is taken:",
         "1001 Objet 1001 on up-ingest",
     ] {
         assert!(ready.contains(said), "{said}: {ready}");
@@ -182,7 +182,7 @@ fn what_runs_is_shown_and_explained() {
     assert_eq!(lines[1..3], ["  3001 Objet 3001", "  └─ 2001 Objet 2001 (standardize) waits"]);
     assert_eq!(
         lines[3],
-        "     ├─ 1002 Objet 1002 (ingest) is ready: all 1 slot of 1 worker for ingest are taken by 1001"
+        "     ├─ 1002 Objet 1002 (ingest) is ready: the only slot for ingest is taken by 1001"
     );
     assert!(
         lines[4].starts_with("     └─ 1001 Objet 1001 (ingest) is running on up-ingest for"),

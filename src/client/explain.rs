@@ -134,11 +134,13 @@ fn holds(hold: &Hold, stage: Option<Stage>) -> Vec<String> {
             )]
         }
         Hold::SlotsBusy { slots, workers, by, more } => {
-            let mut lines = vec![format!(
-                "all {} of {} for {stage} are taken:",
-                counted(*slots, "slot", "slots"),
-                counted(*workers as u64, "worker", "workers")
-            )];
+            let mut lines = vec![match slots {
+                1 => format!("the only slot for {stage} is taken:"),
+                _ => format!(
+                    "all {slots} slots of {} for {stage} are taken:",
+                    counted(*workers as u64, "worker", "workers")
+                ),
+            }];
             lines.extend(by.iter().map(|busy| {
                 let running =
                     busy.seconds.map(|running| format!(" for {}", seconds(running))).unwrap_or_default();
