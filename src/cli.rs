@@ -11,6 +11,7 @@ use crate::domain::object::ObjectId;
 use crate::domain::plan::Missing;
 
 pub mod client;
+pub mod roles;
 
 /// Orchestrates the loading of a data lake: runs every object once its parents are loaded.
 #[derive(Debug, Parser)]
@@ -29,6 +30,12 @@ pub struct Cli {
 pub enum Command {
     /// Run everything in one process, on an embedded log: no Kafka, nothing to install.
     Up(UpArgs),
+    /// Run the orchestrator, on Kafka: it decides what runs next. A second one stands by.
+    Orchestrate(roles::OrchestrateArgs),
+    /// Run a worker for a stage, on Kafka.
+    Worker(roles::WorkerArgs),
+    /// Serve the page and the API, from Kafka alone.
+    Ui(roles::UiArgs),
     /// Show what would run, in which order, how wide, how long. Changes nothing.
     Plan(PlanArgs),
     /// The commands that talk to a korch API.

@@ -1,13 +1,15 @@
 //! korch orchestrates the loading of a data lake: the log is the database, everything known is a fold over it.
 //!
-//! Arrows run downwards only: `main` → `roles` → {`api`, `view`, `planning`, `handler`, `log`} → `domain`. Roles do not
-//! import each other (`up` starts them), and `domain` imports nothing of ours from outside `domain`.
+//! Arrows run downwards only: `main` → `roles` → {`engine`, `api`, `planning`, `handler`} → {`view`, `log`} → `domain`. Roles
+//! do not import each other, and `domain` imports nothing of ours from outside `domain`.
 
 pub mod api;
+pub mod attend;
 pub mod catalog_file;
 pub mod cli;
 pub mod client;
 pub mod domain;
+pub mod engine;
 pub mod exit;
 pub mod handler;
 pub mod log;
@@ -15,6 +17,7 @@ pub mod plan_report;
 pub mod planning;
 pub mod progress;
 pub mod roles;
+pub mod serve;
 pub mod summary;
 pub mod telemetry;
 pub mod view;

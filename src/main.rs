@@ -12,11 +12,12 @@ use korch::cli::{Cli, Command, HandlerArgs, PlanArgs, PlanOutput};
 use korch::exit::Exit;
 use korch::handler::Handler;
 use korch::handler::exec::Exec;
-
 use korch::handler::simulate::Simulate;
+use korch::log::LogError;
 use korch::planning::Planning;
-use korch::roles::up::{self, Signals};
-use korch::{client, plan_report, telemetry};
+use korch::serve::{Seen, Signals};
+use korch::{client, plan_report, roles, telemetry};
+use metrics_exporter_prometheus::PrometheusHandle;
 
 /// Dropping what still runs takes no longer than this.
 const SHUTDOWN: Duration = Duration::from_millis(500);
@@ -34,7 +35,8 @@ fn main() -> ExitCode {
                 return Exit::Done.into();
             }
             telemetry::say_to_people(format_args!("error: {error:#}"));
-            Exit::Internal.into()
+            let unreachable = matches!(error.downcast_ref(), Some(LogError::Unreachable(_)));
+            if unreachable { Exit::Kafka.into() } else { Exit::Internal.into() }
         }
     }
 }
@@ -43,19 +45,25 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
     match cli.command {
         Command::Up(args) => {
             // A run that is waited for shows its progress and its summary: beside them only what goes wrong is logged.
-            let filter = if args.once { "warn" } else { "info" };
-            telemetry::install_logs(cli.log.as_deref().unwrap_or(filter));
-            let metrics = telemetry::install_metrics()?;
-            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-            let exit = runtime.block_on(async {
+            let log = Log::new(cli.log, args.once);
+            serve(&log, async move |metrics, signals| {
                 let handler = handler(&args.handler)?;
-                up::run(args, handler, Some(metrics), signals()?).await
-            });
-            // Work that a second Ctrl-C left behind ends with its future. The futures are waited for: each ends the whole
-            // process group of its command. A file that is still being read is not.
-            runtime.shutdown_timeout(SHUTDOWN);
-            exit
+                roles::up::run(args, handler, Some(metrics), signals).await
+            })
         }
+        Command::Orchestrate(args) => {
+            let log = Log::new(cli.log, args.once);
+            serve(&log, async move |metrics, signals| {
+                roles::orchestrate::run(args, Some(metrics), signals).await
+            })
+        }
+        Command::Worker(args) => serve(&Log::new(cli.log, false), async move |metrics, signals| {
+            let handler = handler(&args.handler)?;
+            roles::worker::run(args, handler, Some(metrics), signals).await
+        }),
+        Command::Ui(args) => serve(&Log::new(cli.log, false), async move |metrics, signals| {
+            roles::ui::run(args, Some(metrics), signals).await
+        }),
         Command::Plan(args) => plan(&args),
         Command::Client(command) => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -105,20 +113,50 @@ fn handler(args: &HandlerArgs) -> anyhow::Result<Arc<dyn Handler>> {
     })
 }
 
+/// What a process logs.
+struct Log(String);
+
+impl Log {
+    fn new(asked: Option<String>, quiet: bool) -> Log {
+        let filter = asked.unwrap_or_else(|| if quiet { "warn" } else { "info" }.into());
+        // Whatever rskafka meets is ours to say, in words that help.
+        let mentioned = filter.contains("rskafka");
+        Log(if mentioned { filter } else { format!("{filter},rskafka=off") })
+    }
+}
+
+/// Runs a role on a runtime of its own.
+fn serve(
+    log: &Log,
+    role: impl AsyncFnOnce(PrometheusHandle, Signals) -> anyhow::Result<Exit>,
+) -> anyhow::Result<Exit> {
+    telemetry::install_logs(&log.0);
+    let metrics = telemetry::install_metrics()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let exit = runtime.block_on(async { role(metrics, signals()?).await });
+    // Work that a second Ctrl-C left behind ends with its future. The futures are waited for: each ends the whole
+    // process group of its command. A file that is still being read is not.
+    runtime.shutdown_timeout(SHUTDOWN);
+    exit
+}
+
 /// Counts SIGINT and SIGTERM.
 fn signals() -> anyhow::Result<Signals> {
     use tokio::signal::unix::{SignalKind, signal};
-    let (sender, count) = watch::channel(0);
+    let (sender, seen) = watch::channel(Seen::default());
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     tokio::spawn(async move {
         loop {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
-            sender.send_modify(|count| *count += 1);
+            let interrupted = tokio::select! {
+                _ = interrupt.recv() => true,
+                _ = terminate.recv() => false,
+            };
+            sender.send_modify(|seen| {
+                seen.count += 1;
+                seen.interrupted |= interrupted;
+            });
         }
     });
-    Ok(Signals { count })
+    Ok(Signals { seen })
 }

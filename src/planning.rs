@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::value::RawValue;
 
-use crate::api::Refused;
+use crate::api::{Preview, Refused};
 use crate::catalog_file;
 use crate::domain::catalog::Catalog;
 use crate::domain::event::{Entry, PlannedObject, compact_json};
@@ -46,6 +46,13 @@ impl Planning {
         let catalog = Catalog::parse(&file, catalog_file::read(&self.file)?)?;
         let plan = Plan::make(&catalog, self.missing, &targets)?;
         Ok((catalog, plan))
+    }
+
+    /// What the API shows of what would run.
+    pub fn preview(self) -> Preview {
+        Arc::new(move |targets: &[String]| {
+            self.objects(targets).map(|(objects, _)| objects).map_err(|problems| refused(&problems))
+        })
     }
 
     /// The objects to run for these targets, as a plan's events carry them, and what is odd about them.

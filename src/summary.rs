@@ -11,6 +11,9 @@ use crate::domain::object::{ObjectId, Stage};
 use crate::domain::run::Run;
 use crate::exit::Exit;
 
+/// How many objects of each stage can run at once, by [`Stage::index`].
+pub type Slots = [u32; Stage::ALL.len()];
+
 /// The summary of a finished run.
 #[derive(Debug, Serialize)]
 pub struct Summary {
@@ -65,8 +68,8 @@ pub struct SkippedObject {
 }
 
 impl Summary {
-    /// The summary of a run that is over; `slots` at once in each stage. None while it goes on.
-    pub fn of(run: &Run, slots: u32) -> Option<Summary> {
+    /// The summary of a run that is over, with so many slots in each stage. None while it goes on.
+    pub fn of(run: &Run, slots: Slots) -> Option<Summary> {
         let (_, finished) = run.finished.as_ref()?;
         let mut summary = Summary {
             run_id: run.id,
@@ -194,14 +197,14 @@ pub fn name_of(entry: &str) -> Option<String> {
 
 /// The least that a run could have taken with so many slots a stage, by the durations measured; what never ran counts
 /// nothing.
-pub fn lower_bound_seconds(run: &Run, slots: u32) -> f64 {
+pub fn lower_bound_seconds(run: &Run, slots: Slots) -> f64 {
     let Some(board) = run.board() else { return 0.0 };
     let took_seconds = |i: usize| -> f64 {
         let seconds =
             board.attempts(i).all().iter().filter_map(|attempt| attempt.answer.as_ref()?.duration_seconds);
         seconds.fold(0.0, f64::max)
     };
-    let slots = [u64::from(slots); Stage::ALL.len()];
+    let slots = slots.map(u64::from);
     lower_bound_of(board.graph(), |i| board.object(i).stage, took_seconds, slots)
 }
 

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::RwLock;
@@ -40,6 +41,8 @@ pub struct View {
     known: RwLock<Known>,
     changed: watch::Sender<u64>,
     origin: Instant,
+    /// When the log last answered, in microseconds since the origin.
+    heard_us: AtomicU64,
 }
 
 impl Default for View {
@@ -51,12 +54,35 @@ impl Default for View {
 impl View {
     /// A view that knows nothing yet.
     pub fn new() -> View {
-        View { known: RwLock::default(), changed: watch::Sender::new(0), origin: Instant::now() }
+        View {
+            known: RwLock::default(),
+            changed: watch::Sender::new(0),
+            origin: Instant::now(),
+            heard_us: AtomicU64::new(0),
+        }
     }
 
     /// This process's monotonic clock.
     pub fn now(&self) -> Mono {
         self.origin.elapsed()
+    }
+
+    /// An instant on this process's monotonic clock.
+    pub fn mono(&self, instant: Instant) -> Mono {
+        instant.saturating_duration_since(self.origin)
+    }
+
+    /// Notes until when the log has been heard.
+    pub fn heard(&self, instant: Option<Instant>) {
+        if let Some(instant) = instant {
+            let us = u64::try_from(self.mono(instant).as_micros()).unwrap_or(u64::MAX);
+            self.heard_us.store(us, Ordering::Relaxed);
+        }
+    }
+
+    /// For how long the log has not answered.
+    pub fn silence(&self) -> Duration {
+        self.now().saturating_sub(Duration::from_micros(self.heard_us.load(Ordering::Relaxed)))
     }
 
     /// Folds records of the events topic.
@@ -88,8 +114,8 @@ impl View {
         self.touch();
     }
 
-    /// Folds records of the members topic, which was read to its end just now.
-    pub fn fold_members(&self, records: &[Arc<Record>], lease: Duration) {
+    /// Folds records of the members topic, which was read to the end that it had at `caught_up`.
+    pub fn fold_members(&self, records: &[Arc<Record>], caught_up: Option<Instant>, lease: Duration) {
         let now = self.now();
         let mut known = self.known.write();
         for record in records {
@@ -97,7 +123,9 @@ impl View {
                 known.members.apply(member, now);
             }
         }
-        known.members.polled(now, lease);
+        if let Some(caught_up) = caught_up {
+            known.members.polled(self.mono(caught_up), lease);
+        }
         drop(known);
         if !records.is_empty() {
             self.touch();

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -75,7 +75,7 @@ impl Log for TestLog {
         self.partitions.lock().len() as u32
     }
 
-    async fn append(&self, records: Vec<NewRecord>) -> Result<(), LogError> {
+    async fn append(&self, records: Vec<NewRecord>) -> Result<Vec<u64>, LogError> {
         let mut partitions = self.partitions.lock();
         for record in records {
             let n = partitions.len() as u32;
@@ -86,7 +86,7 @@ impl Log for TestLog {
             partition.push(Arc::new(record));
         }
         self.appended.send_modify(|n| *n += 1);
-        Ok(())
+        Ok(partitions.iter().map(|records| records.len() as u64).collect())
     }
 
     async fn ends(&self) -> Result<Vec<u64>, LogError> {
@@ -95,6 +95,11 @@ impl Log for TestLog {
 
     async fn starts(&self) -> Result<Vec<u64>, LogError> {
         Ok(self.starts.lock().clone())
+    }
+
+    async fn truncate(&self, before: &[u64]) -> Result<(), LogError> {
+        self.starts.lock().copy_from_slice(before);
+        Ok(())
     }
 
     async fn reader(&self, from: log::From) -> Result<Box<dyn Reader>, LogError> {
@@ -144,6 +149,14 @@ impl Reader for TestReader {
 
     fn position(&self) -> &[u64] {
         &self.position
+    }
+
+    fn caught_up(&self) -> Option<Instant> {
+        None // nobody asks here
+    }
+
+    fn lag(&self) -> u64 {
+        0
     }
 }
 
@@ -245,7 +258,7 @@ impl Server {
     }
 
     async fn write_raw(&self, key: &str, value: impl Into<Bytes>) {
-        let record = NewRecord { partition: None, key: Bytes::from(key.to_owned()), value: value.into() };
+        let record = NewRecord::plain(key.to_owned(), value);
         Log::append(&self.log, vec![record]).await.unwrap();
     }
 
@@ -383,7 +396,7 @@ fn world() -> Vec<PlannedObject> {
 }
 
 fn plan(objects: Vec<PlannedObject>) -> Body {
-    Body::RunPlanned(PlanPart { part: 0, parts: 1, partitions: 3, retries: 0, objects })
+    Body::RunPlanned(PlanPart { part: 0, parts: 1, partitions: 3, begins: Vec::new(), retries: 0, objects })
 }
 
 fn answer(id: u64, error: Option<&str>) -> Answer {
@@ -536,6 +549,7 @@ async fn a_run_with_all_that_happened_in_it() {
         server.write(run, Some(1), assigned(id)).await;
     }
     let heartbeat = Heartbeat {
+foreign: false,
         worker: "w1".into(),
         instance,
         stages: vec![Stage::Ingest],
@@ -774,10 +788,10 @@ async fn a_stream_cut_twenty_times_loses_nothing_and_repeats_nothing() {
         async move {
             for n in 0..600_u64 {
                 let key = Bytes::from(n.to_string());
-                let mut records = vec![NewRecord { partition: None, key, value: numbered(n).into() }];
+                let mut records = vec![NewRecord::plain(key, numbered(n))];
                 if n % 5 == 0 {
                     let value = Bytes::from_static(b"rubbish");
-                    records.push(NewRecord { partition: Some((n % 3) as u32), key: Bytes::new(), value });
+                    records.push(NewRecord { partition: Some((n % 3) as u32), ..NewRecord::plain("", value) });
                 }
                 Log::append(&log, records).await.unwrap();
                 if n % 10 == 0 {

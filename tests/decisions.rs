@@ -106,7 +106,7 @@ impl Desk {
     }
 
     fn plan(&mut self, run: RunId, retries: u32, objects: Vec<PlannedObject>) {
-        for event in self.scheduler.planned(self.clock(), run, 1, retries, objects) {
+        for event in self.scheduler.planned(self.clock(), run, &[self.offset], retries, objects) {
             self.append_event(event);
         }
     }
@@ -129,6 +129,7 @@ impl Desk {
 
     fn says(&mut self, n: u128, instance: Uuid, slots: u32, state: WorkerState, running: &[Held]) {
         let heartbeat = Heartbeat {
+foreign: false,
             worker: format!("w{n}"),
             instance,
             stages: Stage::ALL.to_vec(),
@@ -457,8 +458,7 @@ fn the_end_of_a_run() {
     }
     // Retention took the beginning.
     let mut desk = one_assigned(0);
-    let later = desk.wall() + Duration::from_secs(60);
-    desk.history.cut(0, later.as_microsecond());
+    desk.history.cut(0, desk.offset);
     assert_eq!(desk.decide(), ["failed log-truncated"]);
 }
 
@@ -493,7 +493,7 @@ fn a_plan_in_parts_makes_the_same_board() {
         })
         .collect();
     let desk = Desk::new(&[]);
-    let parts = desk.scheduler.planned(desk.clock(), RUN, 1, 2, objects.clone());
+    let parts = desk.scheduler.planned(desk.clock(), RUN, &[desk.offset], 2, objects.clone());
     assert!(parts.len() > 4, "{}", parts.len());
     let mut desk = Desk::new(&[]);
     desk.request(RUN, 0);

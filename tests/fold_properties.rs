@@ -495,6 +495,7 @@ impl World {
     fn heartbeats(&mut self) {
         for (n, process) in self.processes.iter().enumerate() {
             let heartbeat = Heartbeat {
+foreign: false,
                 worker: format!("w{n}"),
                 instance: process.instance,
                 stages: Stage::ALL.to_vec(),
@@ -530,7 +531,8 @@ impl World {
 
     fn planned(&self, scheduler: &Scheduler, run: RunId) -> Vec<Event> {
         let now = Now { mono: self.now, wall: self.wall() };
-        scheduler.planned(now, run, self.partitions, self.retries, self.wishes[&run].clone())
+        let begins = vec![0; self.partitions as usize];
+        scheduler.planned(now, run, &begins, self.retries, self.wishes[&run].clone())
     }
 
     /// No object is offered before every parent is loaded.

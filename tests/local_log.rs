@@ -16,7 +16,7 @@ use tempfile::TempDir;
 const SOON: Duration = Duration::from_secs(30);
 
 fn record(value: impl Into<String>) -> NewRecord {
-    NewRecord { partition: None, key: "key".into(), value: value.into().into() }
+    NewRecord::plain("key", value.into())
 }
 
 fn records(values: std::ops::Range<u64>) -> Vec<NewRecord> {

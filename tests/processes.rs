@@ -145,6 +145,7 @@ fn an_epoch_beyond_reason_is_passed_over() {
 
 fn heartbeat(worker: &str, instance: u128, state: WorkerState) -> Heartbeat {
     Heartbeat {
+foreign: false,
         worker: worker.to_owned(),
         instance: Uuid::from_u128(instance),
         stages: vec![Stage::Ingest],

@@ -81,7 +81,7 @@ impl World {
 
     fn plan(&mut self, run: u128, retries: u32, objects: Vec<PlannedObject>) {
         self.request(run);
-        for event in self.scheduler.planned(self.clocks(), run_id(run), 1, retries, objects) {
+        for event in self.scheduler.planned(self.clocks(), run_id(run), &[self.offset], retries, objects) {
             self.append(&event);
         }
     }
@@ -96,6 +96,7 @@ impl World {
         let running =
             running.iter().map(|&(id, attempt)| Held { run_id: run_id(1), id_objet: ObjectId(id), attempt });
         let heartbeat = Heartbeat {
+foreign: false,
             worker: worker.to_owned(),
             instance: Uuid::from_u128(instance),
             stages: Stage::ALL.to_vec(),
@@ -407,14 +408,15 @@ fn what_a_cancelled_run_left_at_a_worker_occupies_its_slot() {
 fn a_run_whose_beginning_is_gone_ends() {
     let mut world = World::new(&[]);
     world.plan(1, 0, vec![object(1001, Medium, &[])]);
-    world.history.cut(0, wall(5_000).as_microsecond());
+    world.history.cut(0, world.offset);
     assert_eq!(world.decide(), ["failed log-truncated 0/0/0 of 1"]);
 }
 
 #[test]
 fn a_run_planned_after_the_cut_is_whole_however_its_partitions_interleave() {
     let mut world = World::new(&[]);
-    world.history.cut(0, wall(0).as_microsecond());
+    world.offset = 5;
+    world.history.cut(0, 5);
     world.pass(1_000);
     // The load is read before the plan: it stands in another partition.
     world.answer(1001, 1, None);

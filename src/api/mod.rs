@@ -71,6 +71,10 @@ pub struct Api {
 const MAX_BODY_BYTES: usize = 256 * 1024;
 /// How long a request waits for its run to be planned.
 const PLAN_WAIT: Duration = Duration::from_secs(5);
+/// Prometheus text.
+const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+/// A log that has not answered for so long is away.
+const SILENCE: Duration = Duration::from_secs(5);
 /// So many ids of a new run are shown.
 const ORDER_SAMPLE: usize = 20;
 /// How many events are shown where the caller does not say.
@@ -153,6 +157,16 @@ pub fn router(api: Api) -> Router {
         .layer(CatchPanicLayer::custom(Problem::of_panic))
         .layer(middleware::from_fn(guard))
         .with_state(shared)
+}
+
+/// What a worker serves: that it is there, and its metrics.
+pub fn worker_router(metrics: PrometheusHandle) -> Router {
+    let render = move || async move { ([(header::CONTENT_TYPE, METRICS_TYPE)], metrics.render()) };
+    Router::new()
+        .route("/metrics", get(render))
+        .route("/health", get(alive))
+        .route("/livez", get(alive))
+        .route("/readyz", get(alive))
 }
 
 /// Serves until `shutdown` says true; viewers that then do not take what is sent to them are cut off.
@@ -620,10 +634,15 @@ async fn alive() -> Response {
 }
 
 async fn ready(State(shared): Ctx) -> Answer {
-    if shared.api.view.read(|known| known.ready) {
-        return Ok(alive().await);
+    if !shared.api.view.read(|known| known.ready) {
+        return Err(Problem::unavailable("the log is not yet read to its end, or cannot be reached"));
     }
-    Err(Problem::unavailable("the log is not yet read to its end, or cannot be reached"))
+    let silence = shared.api.view.silence();
+    if silence > SILENCE {
+        let seconds = silence.as_secs();
+        return Err(Problem::unavailable(format!("the log has not answered for {seconds} s: is Kafka away?")));
+    }
+    Ok(alive().await)
 }
 
 async fn metrics(State(shared): Ctx) -> Answer {
@@ -637,7 +656,7 @@ async fn metrics(State(shared): Ctx) -> Answer {
         telemetry::gauges(board, &known.members, now);
     });
     let text = handle.render();
-    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response())
+    Ok(([(header::CONTENT_TYPE, METRICS_TYPE)], text).into_response())
 }
 
 #[cfg(test)]

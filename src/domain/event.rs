@@ -104,6 +104,8 @@ pub struct PlanPart {
     pub parts: u32,
     /// How many partitions the log had when the run was planned.
     pub partitions: u32,
+    /// Where each partition ended when the run was planned: no decision about its objects stands before. Empty: unknown.
+    pub begins: Vec<u64>,
     /// How often a failed object that is worth it is tried again in this run.
     pub retries: u32,
     /// The objects of this part.

@@ -65,20 +65,19 @@ pub struct History {
     /// The highest election read so far, by partition.
     elected: BTreeMap<u32, Epoch>,
     highest_epoch: Epoch,
-    /// Where each partition's oldest record stood in time, if older ones are gone.
-    cut_us: BTreeMap<u32, i64>,
+    /// Where each partition starts, if older records are gone.
+    cuts: BTreeMap<u32, u64>,
     strangers: BTreeMap<ObjectId, StrangersAnswer>,
 }
 
 impl History {
-    /// Notes that a partition's oldest record, of time `timestamp_us`, is not its first: retention has cut it.
-    /// Runs that began before have lost a part of their story.
-    pub fn cut(&mut self, partition: u32, timestamp_us: i64) {
-        let cut = self.cut_us.entry(partition).or_insert(timestamp_us);
-        *cut = (*cut).max(timestamp_us);
-        let cut = *cut;
+    /// Notes that a partition's records before `start` are gone: retention has cut it, or somebody.
+    /// Runs of which something stood there have lost a part of their story.
+    pub fn cut(&mut self, partition: u32, start: u64) {
+        let cut = self.cuts.entry(partition).or_insert(start);
+        *cut = (*cut).max(start);
         for run in self.runs.values_mut().filter(|run| run.finished.is_none()) {
-            run.truncated = began_us(run).is_none_or(|began_us| began_us < cut);
+            run.truncated = is_truncated(run, &self.cuts);
         }
     }
 
@@ -115,16 +114,13 @@ impl History {
         if !was_finished && run.finished.is_some() {
             self.finished.push_back(id);
             self.summarize();
-        } else if let Some(cut_us) = self.cut_us.values().max()
-            && run.finished.is_none()
-        {
-            // The beginning of a story that starts in the middle is gone, unless it comes from another partition yet.
-            run.truncated = began_us(run).is_none_or(|began_us| began_us < *cut_us);
+        } else if !self.cuts.is_empty() && run.finished.is_none() {
+            run.truncated = is_truncated(run, &self.cuts);
         }
         result
     }
 
-    /// Keeps the last answer of each stranger's object until a leader looks at it.
+    /// Keeps the first answer of each stranger's object until a leader looks at it.
     fn strange(&mut self, event: &Event, stamp: Stamp) {
         let (answer, failed) = match &event.body {
             Body::ObjectLoaded(answer) => (answer, false),
@@ -137,7 +133,8 @@ impl History {
         if self.strangers.len() >= KEPT_STRANGERS && !self.strangers.contains_key(&answer.object) {
             self.strangers.pop_first();
         }
-        self.strangers.insert(answer.object, StrangersAnswer { answer: answer.clone(), failed, stamp });
+        let answer = StrangersAnswer { answer: answer.clone(), failed, stamp };
+        self.strangers.entry(answer.answer.object).or_insert(answer);
     }
 
     /// Hands over the strangers' answers that came since the last call.
@@ -213,8 +210,11 @@ impl History {
         let first = |runs: &mut dyn Iterator<Item = &'_ Run>| -> Option<RunId> {
             runs.min_by_key(|run| (run.request.as_ref().map(|(at, _)| *at), run.id)).map(|run| run.id)
         };
+        // Runs follow each other: one without a plan that is older than another's plan was over before that.
+        let latest_plan = self.latest_planned().and_then(|run| run.planned_at);
+        let is_left = |run: &Run| run.truncated && latest_plan.is_none_or(|planned| planned < run.latest_at);
         let id = first(&mut open().filter(|run| run.board().is_some()))
-            .or_else(|| first(&mut open().filter(|run| run.truncated)))
+            .or_else(|| first(&mut open().filter(|run| is_left(run))))
             .or_else(|| first(&mut open().filter(|run| run.request.is_some())))?;
         self.runs.get(&id)
     }
@@ -242,9 +242,13 @@ fn is_known(run: &Run) -> bool {
     run.request.is_some() || run.board().is_some() || run.finished.is_some()
 }
 
-/// When the part of a run's story that the orchestrator works from began, in microseconds since 1970.
-fn began_us(run: &Run) -> Option<i64> {
-    run.planned_at.or(run.request.as_ref().map(|(at, _)| *at)).map(Timestamp::as_microsecond)
+/// Whether a part of a run's story stood before these cuts: that of its objects, or its plan and request.
+fn is_truncated(run: &Run, cuts: &BTreeMap<u32, u64>) -> bool {
+    if run.board().is_none() {
+        // It may come yet, from another partition: nobody decides before every partition is read.
+        return run.request.is_none() && !cuts.is_empty();
+    }
+    (0..).zip(&run.begins).any(|(partition, begin)| cuts.get(&partition).is_some_and(|cut| cut > begin))
 }
 
 /// The line that is left of a finished run.

@@ -82,7 +82,10 @@ impl Candidate {
             Role::Standby => {
                 let rival = winner.is_some_and(|winner| winner != self.instance) && claimed > members.epoch();
                 let rival_is_fresh = rival && now.saturating_sub(members.claimed()) <= 2 * self.lease;
-                if !members.is_led(now) && !rival_is_fresh {
+                // Its own reign is no reason to wait: it ended it, because it doubts what of it reached the log.
+                let led_by_another =
+                    members.is_led(now) && members.reign().is_some_and(|(reign, _)| reign.instance != self.instance);
+                if !led_by_another && !rival_is_fresh {
                     let epoch = highest + 1;
                     acts.members.push(Member::Claim { epoch, instance: self.instance });
                     self.role = Role::Claiming { epoch, since: now };
@@ -134,6 +137,12 @@ impl Candidate {
                 drains,
             }));
         }
+    }
+
+    /// Ends the reign because a decision may have reached the log or not, or may reach it later still. The next step claims
+    /// a new epoch: what comes late of the old one stands behind the new election, and is void.
+    pub fn doubt(&mut self) {
+        self.role = Role::Standby;
     }
 
     /// Steps down: what to say so that another may claim at once.

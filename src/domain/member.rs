@@ -58,6 +58,9 @@ pub struct Heartbeat {
     pub read_to: Vec<u64>,
     /// What it holds: running, or answered and not yet acknowledged by the log.
     pub running: Vec<Held>,
+    /// It serves an orchestrator of the old system: it is never given anything.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub foreign: bool,
 }
 
 /// An attempt that a worker holds.

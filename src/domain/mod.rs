@@ -4,6 +4,7 @@ pub mod attempt;
 pub mod audit;
 pub mod board;
 pub mod catalog;
+pub mod envelope;
 pub mod event;
 pub mod explain;
 pub mod graph;

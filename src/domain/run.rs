@@ -46,8 +46,12 @@ pub struct Run {
     pub finished: Option<(Timestamp, Finished)>,
     /// When the orchestrator planned it.
     pub planned_at: Option<Timestamp>,
-    /// The beginning of its story is no longer in the log.
+    /// A part of its story is no longer in the log.
     pub truncated: bool,
+    /// Where each partition ended when it was planned.
+    pub(super) begins: Vec<u64>,
+    /// The latest time that any of its events gives.
+    pub(super) latest_at: Timestamp,
     parts: Option<Parts>,
     plan_epoch: Option<Epoch>,
     early: BTreeMap<ObjectId, Attempts>,
@@ -74,6 +78,8 @@ impl Run {
             finished: None,
             planned_at: None,
             truncated: false,
+            begins: Vec::new(),
+            latest_at: Timestamp::MIN,
             parts: None,
             plan_epoch: None,
             early: BTreeMap::new(),
@@ -103,6 +109,7 @@ impl Run {
     /// # Errors
     /// [`Reject::UnknownObject`] where the plan has no such object.
     pub(super) fn apply(&mut self, event: &Event, stamp: Stamp) -> Result<(), Reject> {
+        self.latest_at = self.latest_at.max(event.at);
         match &event.body {
             Body::RunRequested(request) => {
                 self.request.get_or_insert_with(|| (event.at, request.clone()));
@@ -173,6 +180,7 @@ impl Run {
             return;
         }
         let Some(parts) = self.parts.take() else { return };
+        let begins = part.begins.clone();
         let objects: Vec<PlannedObject> =
             parts.parts.into_iter().flatten().flat_map(|part| part.objects).collect();
         // What is known of objects stays with them under the new plan.
@@ -185,6 +193,7 @@ impl Run {
             Ok(board) => {
                 self.board = Some(board);
                 self.plan_epoch = Some(epoch);
+                self.begins = begins;
                 self.planned_at = Some(event.at);
             }
             Err(_) => self.early = known,

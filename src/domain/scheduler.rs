@@ -161,12 +161,12 @@ impl Scheduler {
         Decision { events: vec![self.event(now, run.id, Body::RunFinished(finished))], ..Decision::default() }
     }
 
-    /// The plan of a run, in parts that the log takes.
+    /// The plan of a run, in parts that the log takes. `begins`: how far each partition has been read.
     pub fn planned(
         &self,
         now: Now,
         run: RunId,
-        partitions: u32,
+        begins: &[u64],
         retries: u32,
         objects: Vec<PlannedObject>,
     ) -> Vec<Event> {
@@ -185,10 +185,11 @@ impl Scheduler {
             }
         }
         let count = u32::try_from(parts.len()).unwrap_or(u32::MAX);
+        let partitions = u32::try_from(begins.len()).unwrap_or(u32::MAX);
         (0..)
             .zip(parts)
             .map(|(part, objects)| {
-                let part = PlanPart { part, parts: count, partitions, retries, objects };
+                let part = PlanPart { part, parts: count, partitions, begins: begins.to_vec(), retries, objects };
                 self.event(now, run, Body::RunPlanned(part))
             })
             .collect()
@@ -537,7 +538,7 @@ impl<'a> Slots<'a> {
         let mut slots = Slots { workers: Vec::new(), free: Default::default() };
         for known in members.workers() {
             let heartbeat = &known.heartbeat;
-            if heartbeat.state != WorkerState::Up || known.is_silent(now) {
+            if heartbeat.state != WorkerState::Up || heartbeat.foreign || known.is_silent(now) {
                 continue;
             }
             // What it still holds of other runs occupies it too.

@@ -514,7 +514,7 @@ impl Orchestrator {
         if let Some(run) = decision.plan {
             let asked = self.history.run(run).and_then(|run| run.request.as_ref());
             let retries = asked.and_then(|(_, request)| request.retries).unwrap_or(world.retries);
-            events = scheduler.planned(clocks, run, partitions, retries, world.objects.clone());
+            events = scheduler.planned(clocks, run, &self.reading.positions, retries, world.objects.clone());
         }
         if events.is_empty() {
             return;

@@ -54,6 +54,7 @@ impl Event {
                 part: required(wire.part, "part")?,
                 parts: required(wire.parts, "parts")?,
                 partitions: required(wire.partitions, "partitions")?,
+                begins: optional(wire.begins, "begins")?.unwrap_or_default(),
                 retries: optional(wire.retries, "retries")?.unwrap_or(0),
                 objects: required(wire.objects, "objects")?,
             }),
@@ -128,6 +129,7 @@ impl Serialize for Event {
                 map.serialize_entry("part", &plan.part)?;
                 map.serialize_entry("parts", &plan.parts)?;
                 map.serialize_entry("partitions", &plan.partitions)?;
+                map.serialize_entry("begins", &plan.begins)?;
                 map.serialize_entry("retries", &plan.retries)?;
                 map.serialize_entry("objects", &plan.objects)?;
             }
@@ -206,6 +208,8 @@ struct Wire<'a> {
     parts: Option<&'a RawValue>,
     #[serde(borrow, default)]
     partitions: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    begins: Option<&'a RawValue>,
     #[serde(borrow, default)]
     objects: Option<&'a RawValue>,
     #[serde(borrow, default)]
@@ -347,6 +351,7 @@ mod tests {
                 part: 0,
                 parts: 1,
                 partitions: 6,
+                begins: vec![3, 0, 0, 7, 0, 1],
                 retries: 1,
                 objects: vec![PlannedObject {
                     id: ObjectId(2001),

@@ -241,6 +241,7 @@ impl Worker {
                 .chain(self.running.iter().copied())
                 .chain(self.answered.iter().copied())
                 .collect(),
+            foreign: false,
         }
     }
 }

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -49,7 +49,7 @@ pub struct LocalLog {
 
 /// What the writer is asked to do.
 enum Command {
-    Append { records: Vec<NewRecord>, done: oneshot::Sender<Result<(), LogError>> },
+    Append { records: Vec<NewRecord>, done: oneshot::Sender<Result<u64, LogError>> },
     Trim { before: u64, done: oneshot::Sender<Result<u64, LogError>> },
     Close,
 }
@@ -154,14 +154,14 @@ impl Log for LocalLog {
         1
     }
 
-    async fn append(&self, records: Vec<NewRecord>) -> Result<(), LogError> {
+    async fn append(&self, records: Vec<NewRecord>) -> Result<Vec<u64>, LogError> {
         let sizes = records.iter().map(|record| record.key.len() + record.value.len());
         if let Some(bytes) = sizes.max().filter(|bytes| *bytes > blob::MAX_RECORD_BYTES) {
             return Err(LogError::TooLarge { bytes, most: blob::MAX_RECORD_BYTES });
         }
         let (done, answer) = oneshot::channel();
         self.command(Command::Append { records, done }).await?;
-        answer.await.map_err(|_| LogError::Closed)?
+        Ok(vec![answer.await.map_err(|_| LogError::Closed)??])
     }
 
     async fn ends(&self) -> Result<Vec<u64>, LogError> {
@@ -170,6 +170,10 @@ impl Log for LocalLog {
 
     async fn starts(&self) -> Result<Vec<u64>, LogError> {
         Ok(vec![self.open_state()?.start])
+    }
+
+    async fn truncate(&self, before: &[u64]) -> Result<(), LogError> {
+        self.trim(before.first().copied().unwrap_or(0)).await.map(drop)
     }
 
     async fn reader(&self, from: From) -> Result<Box<dyn Reader>, LogError> {
@@ -194,6 +198,7 @@ impl Log for LocalLog {
             state: self.state.clone(),
             position: [position],
             fetching: None,
+            caught_up: None,
         }))
     }
 }
@@ -246,24 +251,26 @@ impl Writer {
         });
     }
 
-    fn append(&mut self, new: Vec<NewRecord>) -> Result<(), LogError> {
+    /// Returns the offset after the last record.
+    fn append(&mut self, new: Vec<NewRecord>) -> Result<u64, LogError> {
         if !self.store.is_open() {
             self.recover()?;
         }
+        let end = self.state.borrow().end;
         if new.is_empty() {
-            return Ok(());
+            return Ok(end);
         }
         let now_us = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros());
         let now_us = i64::try_from(now_us).unwrap_or(i64::MAX).max(self.last_us);
-        let end = self.state.borrow().end;
         let records: Vec<Arc<Record>> = (end..)
             .zip(new)
             .map(|(offset, new)| Arc::new(Record::new(0, offset, now_us, new.key, new.value)))
             .collect();
         self.store.append(&records).inspect_err(|error| self.failed(error))?;
         self.last_us = now_us;
+        let end = end + records.len() as u64;
         self.state.send_modify(|state| state.push(records));
-        Ok(())
+        Ok(end)
     }
 
     fn trim(&mut self, before: u64) -> Result<u64, LogError> {
@@ -377,6 +384,8 @@ struct LocalReader {
     position: [u64; 1],
     /// A read of the file at the position. It outlives a `next` that is dropped: the one after it finds it further on.
     fetching: Option<task::JoinHandle<Result<Vec<Arc<Record>>, LogError>>>,
+    /// When the end was last seen at the position.
+    caught_up: Option<Instant>,
 }
 
 /// What a reader finds at its position.
@@ -393,6 +402,7 @@ impl LocalReader {
     /// What is there, without waiting.
     fn look(&mut self) -> Result<Found, LogError> {
         let position = self.position[0];
+        let now = Instant::now();
         let state = self.state.borrow();
         if state.closed {
             return Err(LogError::Closed);
@@ -403,10 +413,21 @@ impl LocalReader {
             return Err(LogError::Truncated { partition: 0, wanted: position, start: state.start });
         }
         if position >= state.end {
+            self.caught_up = Some(now);
             return Ok(Found::Nothing);
         }
         let records = state.in_tail(position);
         Ok(if records.is_empty() { Found::InFile { end: state.end } } else { Found::Records(records) })
+    }
+}
+
+impl LocalReader {
+    /// Moves on past `records`.
+    fn step(&mut self, records: Vec<Arc<Record>>) -> Vec<Arc<Record>> {
+        if let Some(last) = records.last() {
+            self.position = [last.offset + 1];
+        }
+        records
     }
 }
 
@@ -422,7 +443,13 @@ impl Reader for LocalReader {
             let more =
                 self.state.wait_for(|state| state.closed || state.end > position || state.start > position);
             match tokio::time::timeout(wait, more).await.map(|more| more.is_ok()) {
-                Err(_elapsed) => return Ok(Vec::new()),
+                Err(_elapsed) => {
+                    return match self.look()? {
+                        Found::Records(records) => Ok(self.step(records)),
+                        // What came this instant is read the next time.
+                        Found::Nothing | Found::InFile { .. } => Ok(Vec::new()),
+                    };
+                }
                 // The writer ended without a word: it panicked.
                 Ok(false) => return Err(LogError::Closed),
                 Ok(true) => found = self.look()?,
@@ -447,13 +474,18 @@ impl Reader for LocalReader {
                 }
             }
         };
-        if let Some(last) = records.last() {
-            self.position = [last.offset + 1];
-        }
-        Ok(records)
+        Ok(self.step(records))
     }
 
     fn position(&self) -> &[u64] {
         &self.position
+    }
+
+    fn caught_up(&self) -> Option<Instant> {
+        self.caught_up
+    }
+
+    fn lag(&self) -> u64 {
+        self.state.borrow().end.saturating_sub(self.position[0])
     }
 }

@@ -1,15 +1,17 @@
 //! What a log is: append, read on from a place, wait for more. The log is the only store that korch has.
 
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use jiff::Timestamp;
 
+use crate::domain::envelope::Envelope;
 use crate::domain::event::{Event, Place, Reject};
 use crate::domain::run::Stamp;
 
+pub mod kafka;
 pub mod local;
 
 /// One record as it stands in the log. Shared by every reader in the process, so never copied, and decoded once.
@@ -60,12 +62,19 @@ pub struct NewRecord {
     pub key: Bytes,
     /// The event's JSON.
     pub value: Bytes,
+    /// What its headers say, where the log has headers.
+    pub envelope: Option<Envelope>,
 }
 
 impl NewRecord {
     /// The record of an event, in the partition that its key chooses.
     pub fn of(event: &Event) -> NewRecord {
-        NewRecord { partition: None, key: event.key().into(), value: event.encode().into() }
+        NewRecord { envelope: Some(Envelope::of(event)), ..NewRecord::plain(event.key(), event.encode()) }
+    }
+
+    /// A record without headers, in the partition that its key chooses.
+    pub fn plain(key: impl Into<Bytes>, value: impl Into<Bytes>) -> NewRecord {
+        NewRecord { partition: None, key: key.into(), value: value.into(), envelope: None }
     }
 }
 
@@ -86,6 +95,9 @@ pub enum LogError {
     /// Another process holds the directory, or it cannot be used; the text says which and what to do.
     #[error("{0}")]
     Unavailable(String),
+    /// The brokers cannot be reached, or refuse what they are asked; the text names them and says what to do.
+    #[error("{0}")]
+    Unreachable(String),
     /// The log is closed: its process is ending.
     #[error("the log is closed")]
     Closed,
@@ -118,18 +130,25 @@ pub trait Log: Send + Sync + 'static {
     /// How many partitions it has.
     fn partitions(&self) -> u32;
 
-    /// Appends all of `records`, in order within a partition; returns once they are durable.
+    /// Appends all of `records`, in order within a partition; returns once they are durable, with the offset after the last
+    /// one of each partition (0 where none went).
     ///
     /// # Errors
-    /// When the log is closed or its storage failed: the records may then be there or not, append them again. When one is
-    /// too large, none is there.
-    async fn append(&self, records: Vec<NewRecord>) -> Result<(), LogError>;
+    /// When the log is closed or its storage failed: each record may then be there, once or several times, or come later,
+    /// or not at all. When one is too large, none is there.
+    async fn append(&self, records: Vec<NewRecord>) -> Result<Vec<u64>, LogError>;
 
     /// The offset after the last record of every partition, now.
     async fn ends(&self) -> Result<Vec<u64>, LogError>;
 
     /// The offset of the oldest record of every partition, now.
     async fn starts(&self) -> Result<Vec<u64>, LogError>;
+
+    /// Forgets records before these offsets, one a partition, as far as the log likes.
+    ///
+    /// # Errors
+    /// When the log is closed, or does not let this process do so.
+    async fn truncate(&self, before: &[u64]) -> Result<(), LogError>;
 
     /// A reader of its own, at `from`.
     async fn reader(&self, from: From) -> Result<Box<dyn Reader>, LogError>;
@@ -147,6 +166,13 @@ pub trait Reader: Send {
 
     /// The offset of the next record to be read, for every partition.
     fn position(&self) -> &[u64];
+
+    /// An instant such that everything that was in the log by then has been read; none: not yet. It follows the log's end
+    /// only while `next` is called.
+    fn caught_up(&self) -> Option<Instant>;
+
+    /// How many records are known to be there and not read yet.
+    fn lag(&self) -> u64;
 }
 
 /// What a reader does about an error: what is gone from the log is said, and reading goes on at its start.

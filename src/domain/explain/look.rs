@@ -128,7 +128,9 @@ impl<'a> Look<'a> {
         let (mut slots, mut workers, mut free, mut lost, mut by) = (0, 0, 0, Vec::new(), Vec::new());
         for known in situation.members.workers() {
             let heartbeat = &known.heartbeat;
-            if !heartbeat.stages.contains(&stage) || heartbeat.state == WorkerState::Gone {
+            // One that serves an orchestrator of the old system is never given anything.
+            let serves = heartbeat.stages.contains(&stage) && !heartbeat.foreign;
+            if !serves || heartbeat.state == WorkerState::Gone {
                 continue;
             }
             if heartbeat.state != WorkerState::Up || known.is_silent(situation.now.mono) {

@@ -59,7 +59,14 @@ impl World {
             satisfied: if *id == 3001 { vec![ObjectId(2999)] } else { Vec::new() },
             entry: None,
         });
-        let part = PlanPart { part: 0, parts: 1, partitions: 1, retries: 1, objects: objects.collect() };
+        let part = PlanPart {
+            part: 0,
+            parts: 1,
+            partitions: 1,
+            begins: Vec::new(),
+            retries: 1,
+            objects: objects.collect(),
+        };
         self.event(NOW - 100, Body::RunPlanned(part))
     }
 
@@ -132,6 +139,7 @@ impl World {
         heard: u64,
     ) -> &mut World {
         let heartbeat = Heartbeat {
+            foreign: false,
             worker: format!("w{n}"),
             instance: Uuid::from_u128(n),
             stages: stages.to_vec(),
@@ -239,6 +247,10 @@ fn what_has_no_parents_left_waits_for_a_worker() {
     world.worker(1, &[Stage::Ingest], 2, WorkerState::Up, NOW - 11);
     world.says(1003, "1003 ready #1 60s: no worker [\"w1\"]");
     world.says(1001, "1001 running #1 w1 3s silent 11");
+    let mut heartbeat = world.members.named("w1").unwrap().heartbeat.clone();
+    heartbeat.foreign = true;
+    world.members.apply(Member::Worker(heartbeat), Duration::from_secs(NOW));
+    world.says(1003, "1003 ready #1 60s: no worker []");
     world.worker(1, &[Stage::Ingest], 2, WorkerState::Gone, NOW);
     world.says(1003, "1003 ready #1 60s: no worker []");
 }

@@ -12,11 +12,7 @@ use super::*;
 const SOON: Duration = Duration::from_secs(20);
 
 fn numbered(from: usize, count: usize) -> Vec<NewRecord> {
-    let record = |n: usize| NewRecord {
-        partition: None,
-        key: format!("key {n}").into(),
-        value: format!("value {n}").into(),
-    };
+    let record = |n: usize| NewRecord::plain(format!("key {n}"), format!("value {n}"));
     (from..from + count).map(record).collect()
 }
 

@@ -1,0 +1,332 @@
+//! The orchestrator: reads the log, and while it leads, decides and appends.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use bytes::Bytes;
+use jiff::Timestamp;
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use crate::domain::envelope::Envelope;
+use crate::domain::event::{Body, Event, Request, RunId};
+use crate::domain::leader::{Candidate, Role};
+use crate::domain::member::Mono;
+use crate::domain::scheduler::{Decision, Now, Scheduler, Settings};
+use super::follower::Follower;
+use crate::log::{Log, LogError, NewRecord};
+use crate::planning::{Planning, problems_json};
+use crate::telemetry;
+use crate::view::View;
+
+/// So many bytes of events go into one append.
+const APPEND_BYTES: usize = 1 << 20;
+
+/// What an orchestrator needs.
+pub struct Orchestrator {
+    /// This start of it.
+    pub instance: Uuid,
+    /// What this process knows; the orchestrator folds into it.
+    pub view: Arc<View>,
+    /// The events.
+    pub events: Arc<dyn Log>,
+    /// The members topic.
+    pub members: Arc<dyn Log>,
+    /// How plans are made.
+    pub planning: Planning,
+    /// How often a failed object that is worth it is tried again, where the request does not say.
+    pub retries: u32,
+    /// How long a leader or a worker may be silent.
+    pub lease: Duration,
+    /// What the scheduler is told.
+    pub settings: Settings,
+    /// Ask for a run once it leads, unless one is unfinished or asked for.
+    pub start_a_run: bool,
+    /// True: no new object starts.
+    pub hold: watch::Receiver<bool>,
+    /// True: step down and end.
+    pub shutdown: watch::Receiver<bool>,
+}
+
+/// After an append that may have failed the orchestrator looks again so soon.
+const AFTER_DOUBT: Duration = Duration::from_millis(500);
+/// Heartbeats older than so many leases, and no less than [`KEPT_AT_LEAST`], are trimmed.
+const KEPT_LEASES: u32 = 10;
+const KEPT_AT_LEAST: Duration = Duration::from_secs(60);
+
+impl Orchestrator {
+    /// Leads or stands by until `shutdown`.
+    ///
+    /// # Errors
+    /// When a log is closed, or its storage fails. A log that is away is waited for.
+    pub async fn run(mut self) -> anyhow::Result<()> {
+        let mut follower =
+            Follower::open(self.view.clone(), &*self.events, &*self.members, self.lease).await?;
+        let mut shutdown = self.shutdown.clone();
+        tokio::select! {
+            read = follower.read_to_end() => read.context("the log cannot be read")?,
+            _ = shutdown.wait_for(|over| *over) => return Ok(()),
+        }
+        let mut candidate = Candidate::new(self.instance, self.lease);
+        let mut scheduler: Option<Scheduler> = None;
+        let mut trim = Trim::default();
+        let tick = (self.lease / 20).clamp(Duration::from_millis(10), Duration::from_millis(250));
+        loop {
+            follower.drain().await?;
+            let (Some(caught_up), Some(mono)) = (follower.caught_up(), follower.heard_members()) else {
+                follower.wait(tick).await?;
+                continue;
+            };
+            // Time stands still while the members cannot be read: then nobody is silent.
+            let now = Now { mono, wall: Timestamp::now() };
+            let wrote = match self.step(&mut candidate, &mut scheduler, &mut follower, now, caught_up).await {
+                Ok(wrote) => wrote,
+                Err(error) if is_passing(&error) => {
+                    tracing::warn!("{error:#}: what was decided may be in the log or not, so a new reign begins");
+                    candidate.doubt();
+                    self.stand_by(&mut scheduler);
+                    self.pause(AFTER_DOUBT).await;
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            if scheduler.is_some() {
+                trim.look(&self.members, follower.members_position(), self.lease);
+            }
+            if *self.shutdown.borrow() {
+                break;
+            }
+            if wrote {
+                continue;
+            }
+            tokio::select! {
+                waited = follower.wait(tick) => waited?,
+                _ = self.shutdown.changed() => {}
+                _ = self.hold.changed() => {}
+            }
+        }
+        if let Some(member) = candidate.resign() {
+            // A log that is away does not hear it; then the others wait for two leases.
+            let said = self.members.append(vec![NewRecord::plain("", member.encode())]).await;
+            said.map(drop).or_else(|error| match error {
+                LogError::Unreachable(_) => Ok(()),
+                other => Err(other),
+            })?;
+        }
+        self.stand_by(&mut scheduler);
+        Ok(())
+    }
+
+    async fn pause(&mut self, time: Duration) {
+        tokio::select! {
+            () = tokio::time::sleep(time) => {}
+            _ = self.shutdown.changed() => {}
+        }
+    }
+
+    fn stand_by(&self, scheduler: &mut Option<Scheduler>) {
+        *scheduler = None;
+        self.view.update(|known| known.leading = None);
+    }
+
+    /// One look: steps as a candidate, and decides while it leads. Whether anything was written is returned.
+    async fn step(
+        &mut self,
+        candidate: &mut Candidate,
+        scheduler: &mut Option<Scheduler>,
+        follower: &mut Follower,
+        now: Now,
+        caught_up: Mono,
+    ) -> anyhow::Result<bool> {
+        let partitions = self.events.partitions();
+        let acts = self.view.read(|known| candidate.step(now.mono, &known.members, &known.history, partitions));
+        // A claim need not be read back before the next step: until it is, nothing is decided anyway.
+        let beats = acts.members.into_iter().map(|member| NewRecord::plain("", member.encode()));
+        append(&*self.members, beats.collect()).await?;
+        if let Some(epoch) = acts.elect {
+            self.elect(follower, epoch).await?;
+            return Ok(true);
+        }
+        if acts.takes_over {
+            self.view.update(|known| known.members.renew(now.mono));
+        }
+        let Role::Leading { epoch, since } = candidate.role() else {
+            if scheduler.is_some() {
+                tracing::warn!("another orchestrator leads: standing by");
+                self.stand_by(scheduler);
+            }
+            return Ok(false);
+        };
+        let begins = scheduler.is_none();
+        let scheduler = scheduler.get_or_insert_with(|| Scheduler::new(epoch, since, self.settings.clone()));
+        if begins {
+            tracing::info!(epoch, "leading");
+            self.view.update(|known| known.leading = Some(epoch));
+            if self.ask_for_a_run(follower).await? {
+                return Ok(true);
+            }
+        }
+        // What was written must be read before anything more is decided.
+        if !follower.is_past_written() {
+            return Ok(false);
+        }
+        self.decide(scheduler, follower, now, caught_up).await
+    }
+
+    async fn elect(&self, follower: &mut Follower, epoch: u64) -> anyhow::Result<()> {
+        let event =
+            Event { at: Timestamp::now(), run: None, epoch: Some(epoch), body: Body::OrchestratorElected };
+        let value: Bytes = event.encode().into();
+        let records = (0..self.events.partitions()).map(|partition| NewRecord {
+            partition: Some(partition),
+            envelope: Some(Envelope::of(&event)),
+            ..NewRecord::plain("", value.clone())
+        });
+        follower.wrote(&append(&*self.events, records.collect()).await?);
+        telemetry::published([&event], "orchestrator");
+        Ok(())
+    }
+
+    /// The run that a start without `--idle` asks for. Whether one was asked for is returned.
+    async fn ask_for_a_run(&mut self, follower: &mut Follower) -> anyhow::Result<bool> {
+        if !std::mem::take(&mut self.start_a_run) || self.view.read(|known| known.history.active().is_some())
+        {
+            return Ok(false);
+        }
+        let request = Request { requested_by: Some("start".into()), ..Request::default() };
+        let event = Event {
+            at: Timestamp::now(),
+            run: Some(RunId(Uuid::now_v7())),
+            epoch: None,
+            body: Body::RunRequested(request),
+        };
+        self.publish(follower, &[event]).await?;
+        Ok(true)
+    }
+
+    /// Decides once, and appends what was decided. Whether anything was is returned.
+    async fn decide(
+        &mut self,
+        scheduler: &mut Scheduler,
+        follower: &mut Follower,
+        now: Now,
+        caught_up: Mono,
+    ) -> anyhow::Result<bool> {
+        let starting = !*self.hold.borrow();
+        let strangers = if self.settings.foreign.is_empty() {
+            Vec::new()
+        } else {
+            self.view.update(|known| known.history.take_strangers())
+        };
+        let decision = self.view.read(|known| {
+            scheduler.decide(now, caught_up, &known.history, &known.members, &strangers, starting)
+        });
+        let Decision { mut events, plan, late } = decision;
+        if late > 0 {
+            tracing::debug!(late, "answers of strangers that no open offer waits for");
+        }
+        if let Some(run) = plan {
+            events.extend(self.plan(scheduler, run, now, follower.position()).await?);
+        }
+        self.publish(follower, &events).await?;
+        for event in &events {
+            if let Body::RunFinished(finished) = &event.body {
+                metrics::counter!(telemetry::RUNS, "outcome" => finished.outcome.name()).increment(1);
+                metrics::gauge!(telemetry::RUN_DURATION).set(finished.duration_seconds);
+            }
+        }
+        Ok(!events.is_empty())
+    }
+
+    /// Plans a run from the catalogue as it is now.
+    async fn plan(
+        &self,
+        scheduler: &Scheduler,
+        run: RunId,
+        now: Now,
+        position: &[u64],
+    ) -> anyhow::Result<Vec<Event>> {
+        let request = self.view.read(|known| Some(known.history.run(run)?.request.as_ref()?.1.clone()));
+        let request = request.unwrap_or_default();
+        let planning = self.planning.clone();
+        let targets = request.targets.clone();
+        let planned = tokio::task::spawn_blocking(move || planning.objects(&targets)).await?;
+        Ok(match planned {
+            Ok((objects, warnings)) => {
+                for warning in &warnings {
+                    tracing::warn!("{warning}");
+                }
+                let retries = request.retries.unwrap_or(self.retries);
+                scheduler.planned(now, run, position, retries, objects)
+            }
+            Err(problems) => {
+                tracing::error!("{problems}");
+                self.view
+                    .read(|known| {
+                        let run = known.history.run(run)?;
+                        Some(scheduler.refused(now, run, Some(problems_json(&problems))))
+                    })
+                    .unwrap_or_default()
+            }
+        })
+    }
+
+    /// Appends events in order.
+    async fn publish(&self, follower: &mut Follower, events: &[Event]) -> anyhow::Result<()> {
+        let (mut batch, mut bytes) = (Vec::new(), 0);
+        for event in events {
+            let record = NewRecord::of(event);
+            bytes += record.value.len();
+            batch.push(record);
+            if bytes >= APPEND_BYTES {
+                follower.wrote(&append(&*self.events, std::mem::take(&mut batch)).await?);
+                bytes = 0;
+            }
+        }
+        follower.wrote(&append(&*self.events, batch).await?);
+        telemetry::published(events, "orchestrator");
+        Ok(())
+    }
+}
+
+/// Lets go of old heartbeats. The leader alone does so: what it says itself tells a newcomer all that they told.
+#[derive(Default)]
+struct Trim {
+    /// How far the members had been read, and when; the oldest first.
+    marks: VecDeque<(Instant, Vec<u64>)>,
+}
+
+impl Trim {
+    fn look(&mut self, members: &Arc<dyn Log>, position: &[u64], lease: Duration) {
+        let kept = (lease * KEPT_LEASES).max(KEPT_AT_LEAST);
+        if self.marks.back().is_none_or(|(at, _)| at.elapsed() >= kept / 4) {
+            self.marks.push_back((Instant::now(), position.to_vec()));
+        }
+        let mut before = None;
+        while self.marks.front().is_some_and(|(at, _)| at.elapsed() >= kept) {
+            before = self.marks.pop_front();
+        }
+        let Some((_, before)) = before else { return };
+        let members = members.clone();
+        // Beside the reign: it is no haste, and a broker may not allow it.
+        tokio::spawn(async move {
+            if let Err(error) = members.truncate(&before).await {
+                tracing::debug!("old heartbeats stay: {error}");
+            }
+        });
+    }
+}
+
+/// Whether the log is only away: then it is waited for.
+fn is_passing(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(LogError::Unreachable(_)))
+}
+
+async fn append(log: &dyn Log, records: Vec<NewRecord>) -> anyhow::Result<Vec<u64>> {
+    if records.is_empty() {
+        return Ok(Vec::new());
+    }
+    log.append(records).await.context("the log does not take events")
+}
