@@ -570,7 +570,7 @@ foreign: false,
         .zip(&members)
         .map(|(offset, member)| Arc::new(Record::new(0, offset, 0, Bytes::new(), member.encode().into())))
         .collect();
-    server.view.fold_members(&records, Duration::from_secs(10));
+    server.view.fold_members(&records, Some(Instant::now()), Duration::from_secs(10));
     tokio::time::sleep(Duration::from_millis(2)).await;
     let workers = server.json("/workers").await;
     assert_eq!(workers["leader"]["epoch"], 1);

@@ -203,6 +203,17 @@ impl Korch {
         Api { address: address.unwrap_or_else(|| panic!("ended early: {}", self.err.all())) }
     }
 
+    /// `127.0.0.1:PORT` of the page, once it listens.
+    pub fn page(&self) -> Api {
+        let address = self.err.find(|line| Some(line.trim_start().strip_prefix("page  http://")?.to_owned()));
+        Api { address: address.unwrap_or_else(|| panic!("ended early: {}", self.err.all())) }
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Waits for a line on stderr with this in it.
     pub fn said(&self, text: &str) {
         let said = self.err.find(|line| line.contains(text).then_some(()));

@@ -1,0 +1,183 @@
+//! What Kafka costs korch: latency and throughput beside those of rskafka alone, on one broker, in one run.
+//!
+//! `cargo bench --bench kafka`. Ratios, for the machine decides about the rest; the figures are in the README.
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::cast_precision_loss)]
+
+#[path = "../tests/support/cluster.rs"]
+mod cluster;
+#[path = "../tests/support/kafka/mod.rs"]
+mod kafka;
+#[path = "../tests/support/mod.rs"]
+mod support;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use cluster::Cluster;
+use jiff::Timestamp;
+use rskafka::client::partition::{Compression, OffsetAt, PartitionClient, UnknownTopicHandling};
+use rskafka::client::{Client, ClientBuilder};
+use rskafka::record::Record;
+use serde_json::{Value, json};
+use support::{Place, of_type};
+
+/// Objects one after the other, to measure the way from one to the next.
+const CHAIN: u64 = 400;
+/// Objects side by side, to measure how many pass.
+const WIDE: u64 = 20_000;
+/// So often a record is written and waited for.
+const SINGLE: usize = 1_000;
+/// rskafka's own best for small requests: see `src/log/kafka/cut.rs`.
+const SMALL_BYTES: usize = 6_500;
+const LARGE_BYTES: usize = 600_000;
+
+fn main() {
+    let Some(kafka) = kafka::Kafka::start() else { return };
+    let bootstrap = kafka.bootstrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+
+    latency(&bootstrap, &runtime);
+    throughput(&bootstrap, &runtime);
+}
+
+fn latency(bootstrap: &str, runtime: &tokio::runtime::Runtime) {
+    let entries: Vec<(u64, Vec<u64>)> =
+        (0..CHAIN).map(|n| (3000 + n, if n == 0 { vec![] } else { vec![3000 + n - 1] })).collect();
+    let cluster = Cluster::new(bootstrap, Place::with(&entries));
+    let _worker = cluster.worker("application", &["--delay", "0s"]);
+    let ended = cluster.orchestrate(&["--once"]).end();
+    assert_eq!(ended.code, Some(0), "{}", ended.err);
+    let events = cluster.events();
+    let loaded = of_type(&events, "ObjectLoaded");
+    let mut steps_us: Vec<i64> = loaded
+        .windows(2)
+        .map(|pair| time(&pair[1]["meta"]["started_at"]) - time(&pair[0]["event_datetime"]))
+        .collect();
+    let bytes = record_bytes(&cluster) / events.len();
+    let raw_us = runtime.block_on(produce_to_consume(bootstrap, bytes));
+    let (p50, p99) = (percentile(&mut steps_us, 50), percentile(&mut steps_us, 99));
+    let mut raw_us = raw_us;
+    let (raw50, raw99) = (percentile(&mut raw_us, 50), percentile(&mut raw_us, 99));
+    println!("from ObjectLoaded, before it is appended, to the child's work: p50 {p50} us, p99 {p99} us");
+    println!("one produce-to-consume of rskafka ({bytes} bytes):             p50 {raw50} us, p99 {raw99} us");
+    println!("ratio of the p50: {:.2}", p50 as f64 / raw50 as f64);
+}
+
+fn time(value: &Value) -> i64 {
+    value.as_str().unwrap().parse::<Timestamp>().unwrap().as_microsecond()
+}
+
+fn percentile(values: &mut [i64], percent: usize) -> i64 {
+    values.sort_unstable();
+    values[(values.len() - 1) * percent / 100]
+}
+
+/// The bytes of a topic's records, headers and all.
+fn record_bytes(cluster: &Cluster) -> usize {
+    let records = cluster.kafka.records(&cluster.topic);
+    let bytes = records.iter().map(|record| {
+        let headers: usize = record.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
+        record.key.as_ref().map_or(0, Vec::len) + record.value.as_ref().map_or(0, Vec::len) + headers
+    });
+    bytes.sum()
+}
+
+async fn client(bootstrap: &str) -> Client {
+    ClientBuilder::new(vec![bootstrap.to_owned()]).build().await.unwrap()
+}
+
+async fn partition(client: &Client, topic: &str) -> PartitionClient {
+    client.partition_client(topic, 0, UnknownTopicHandling::Retry).await.unwrap()
+}
+
+fn record(bytes: usize) -> Record {
+    let timestamp = rskafka::chrono::DateTime::from_timestamp_millis(1_700_000_000_000).unwrap();
+    let value = json!({"event_type": "ObjectLoaded", "x": "x".repeat(bytes.saturating_sub(40))});
+    Record { key: Some(b"1001".to_vec()), value: Some(value.to_string().into_bytes()), headers: Default::default(), timestamp }
+}
+
+/// The time from a produce to its record in a reader's hands, in microseconds.
+async fn produce_to_consume(bootstrap: &str, bytes: usize) -> Vec<i64> {
+    let topic = kafka::unique_topic();
+    let client = client(bootstrap).await;
+    client.controller_client().unwrap().create_topic(&topic, 1, 1, 5_000).await.unwrap();
+    let (writer, reader) = (partition(&client, &topic).await, partition(&client, &topic).await);
+    let (seen, mut waits) = tokio::sync::mpsc::channel::<Instant>(1);
+    tokio::spawn(async move {
+        let mut offset = 0;
+        loop {
+            let (records, _) = reader.fetch_records(offset, 1..1_000_000, 250).await.unwrap();
+            let now = Instant::now();
+            for record in records {
+                offset = record.offset + 1;
+                if seen.send(now).await.is_err() {
+                    return;
+                }
+            }
+        }
+    });
+    let mut times = Vec::new();
+    for _ in 0..SINGLE {
+        let start = Instant::now();
+        writer.produce(vec![record(bytes)], Compression::NoCompression).await.unwrap();
+        let at = waits.recv().await.unwrap();
+        times.push(i64::try_from(at.duration_since(start).as_micros()).unwrap());
+    }
+    times
+}
+
+fn throughput(bootstrap: &str, runtime: &tokio::runtime::Runtime) {
+    let mut entries: Vec<(u64, Vec<u64>)> = (0..WIDE - 1).map(|n| (10_000 + n, vec![])).collect();
+    entries.push((9_999, vec![10_000]));
+    let cluster = Cluster::new(bootstrap, Place::with(&entries));
+    let _workers = [0, 1, 2].map(|_| cluster.worker("application", &["--delay", "0s", "--slots", "1000"]));
+    let ended = cluster.orchestrate(&["--once", "--output", "json"]).end();
+    assert_eq!(ended.code, Some(0), "{}", ended.err);
+    let summary: Value = serde_json::from_str(&ended.out).unwrap();
+    let took = summary["duration_seconds"].as_f64().unwrap();
+    let (_, count) = cluster.kafka.ends(&cluster.topic, 0);
+    let count = usize::try_from(count).unwrap();
+    let bytes = record_bytes(&cluster) / count;
+    // The orchestrator and three workers read.
+    let readers = 4;
+    let small = runtime.block_on(raw(bootstrap, count, bytes, readers, SMALL_BYTES));
+    let large = runtime.block_on(raw(bootstrap, count, bytes, readers, LARGE_BYTES));
+    println!("{WIDE} objects, {count} events of {bytes} bytes, three workers: {took:.2} s, {:.0} objects/s, {:.0} events/s",
+        WIDE as f64 / took, count as f64 / took);
+    for (name, raw) in [("6.5 KB", small), ("600 KB", large)] {
+        println!("rskafka alone, {readers} readers, requests of {name}: {:.2} s, {:.0} events/s; korch's share of that {:.2}",
+            raw.as_secs_f64(), count as f64 / raw.as_secs_f64(), raw.as_secs_f64() / took);
+    }
+}
+
+/// Writes so many records once and reads them so many times, at once; the time until the last reader has the last one.
+async fn raw(bootstrap: &str, count: usize, bytes: usize, readers: usize, request_bytes: usize) -> Duration {
+    let topic = kafka::unique_topic();
+    let client = Arc::new(client(bootstrap).await);
+    client.controller_client().unwrap().create_topic(&topic, 1, 1, 5_000).await.unwrap();
+    let writer = partition(&client, &topic).await;
+    assert_eq!(writer.get_offset(OffsetAt::Latest).await.unwrap(), 0);
+    let mut reading = Vec::new();
+    for _ in 0..readers {
+        let reader = partition(&client, &topic).await;
+        reading.push(tokio::spawn(async move {
+            let mut offset = 0;
+            while offset < i64::try_from(count).unwrap() {
+                let (records, _) = reader.fetch_records(offset, 1..4_000_000, 250).await.unwrap();
+                offset = records.last().map_or(offset, |record| record.offset + 1);
+            }
+        }));
+    }
+    let start = Instant::now();
+    let (one, batch) = (record(bytes), (request_bytes / bytes).max(1));
+    let mut left = count;
+    while left > 0 {
+        let batch = batch.min(left);
+        writer.produce(vec![one.clone(); batch], Compression::NoCompression).await.unwrap();
+        left -= batch;
+    }
+    for reader in reading {
+        reader.await.unwrap();
+    }
+    start.elapsed()
+}
