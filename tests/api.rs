@@ -575,6 +575,7 @@ async fn a_run_with_all_that_happened_in_it() {
     let workers = server.json("/workers").await;
     assert_eq!(workers["leader"]["epoch"], 1);
     assert_eq!(workers["leader"]["led"], true);
+    assert!(workers["leader"]["silent_seconds"].as_f64().unwrap() < 5.0);
     let worker = &workers["workers"][0];
     assert_eq!(
         (&worker["state"], &worker["slots"], &worker["stages"]),
@@ -613,6 +614,25 @@ async fn a_run_with_all_that_happened_in_it() {
     assert_eq!(running["objects"][2]["because"], json!([1001]));
     assert!(running["objects"][3].get("because").is_none());
 
+    // With some objects only, and why one does not run.
+    let some = server.json(&format!("/runs/{run}?state=failed,running")).await;
+    assert_eq!(states(&some), ["failed", "running"]);
+    assert_eq!(some["objects"][0]["name"], MARKUP);
+    let none = server.json("/runs/active?state=").await;
+    assert_eq!((&none["run_id"], &none["objects"]), (&json!(run), &json!([])));
+    assert_eq!(none["stages"][0]["objects"], 2);
+    assert_eq!(none["stages"][0]["failed"], 1);
+    server.get(&format!("/runs/{run}?state=nonsense")).await.problem(400);
+    let explained = server.json("/runs/active/explain/3001").await;
+    assert_eq!(explained["object"]["state"], "waiting");
+    let chain = &explained["chains"][0];
+    assert_eq!((&chain["via"][0]["id"], &chain["culprit"]["id"]), (&json!(2001), &json!(1001)));
+    assert_eq!((&chain["culprit"]["state"], &chain["culprit"]["error"]), (&json!("failed"), &json!(MARKUP)));
+    assert_eq!(explained["chains"][1]["culprit"]["state"], "running");
+    server.get("/runs/active/explain/4711").await.problem(404);
+    server.get("/runs/active/explain/abc").await.problem(404);
+    server.get(&format!("/runs/{}/explain/1001", Uuid::now_v7())).await.problem(404);
+
     // The graph, in its three forms.
     assert_eq!(server.json("/dag").await, json!({ "nodes": 4, "edges": 3 }));
     let dag = server.json("/dag/json").await;
@@ -641,6 +661,8 @@ async fn a_run_with_all_that_happened_in_it() {
     assert_eq!((&over["state"], &over["duration_seconds"]), (&json!("cancelled"), &json!(1.5)));
     assert_eq!(states(&over), ["failed", "cancelled", "skipped", "cancelled"]);
     server.post(&path, "").await.problem(409);
+    server.get("/runs/active").await.problem(404);
+    assert_eq!(server.json(&format!("/runs/{run}/explain/3001")).await["object"]["state"], "not-run");
     server.post(&format!("/runs/{}/cancel", Uuid::now_v7()), "").await.problem(404);
     server.post("/runs/nonsense/cancel", "").await.problem(404);
     server.get("/runs/nonsense").await.problem(404);

@@ -23,15 +23,14 @@ use tower_http::catch_panic::CatchPanicLayer;
 use uuid::Uuid;
 
 use crate::domain::event::{self, Body, CancelRequest, Event, PlannedObject, RunId};
-use crate::domain::explain::Situation;
 use crate::domain::history::History;
 use crate::domain::object::ObjectId;
 use crate::domain::run::Run;
-use crate::domain::scheduler::Now;
 use crate::log::{Log, NewRecord, Record};
 use crate::telemetry;
 use crate::view::{KEPT_EVENTS, View};
 
+mod explain;
 mod problem;
 mod stream;
 mod views;
@@ -133,7 +132,7 @@ pub fn router(api: Api) -> Router {
         .route("/runs", get(runs))
         .route("/runs/{id}", get(run))
         .route("/runs/{id}/cancel", post(cancel))
-        .route("/runs/{id}/explain/{object}", get(explain))
+        .route("/runs/{id}/explain/{object}", get(explain::explain))
         .route("/workers", get(workers))
         .route("/health", get(alive))
         .route("/livez", get(alive))
@@ -585,33 +584,6 @@ fn names(shared: &Shared, id: RunId) -> Names {
     let names: Names = entries.iter().map(event::name_of).collect();
     *shared.names.lock() = Some((key, names.clone()));
     names
-}
-
-async fn explain(State(shared): Ctx, Path((id, object)): Path<(String, String)>) -> Answer {
-    let id = run_id(&shared, &id)?;
-    let Ok(object) = object.parse().map(ObjectId) else {
-        return Err(Problem::not_found(format!("{object:?} is no object's id: ids are numbers")));
-    };
-    let explained = blocking(move || {
-        let now = Now { mono: shared.api.view.now(), wall: Timestamp::now() };
-        shared.api.view.read(|known| {
-            let Some(run) = known.history.run(id).filter(|run| is_known(run)) else {
-                return Err(if known.history.summaries().any(|summary| summary.run_id == id) {
-                    Problem::not_found(format!("of run {id} only a line is left: it is too long ago"))
-                } else {
-                    no_run(id)
-                });
-            };
-            let situation = Situation::of(&known.history, run, &known.members, now);
-            situation.explain(object).ok_or_else(|| {
-                Problem::not_found(format!(
-                    "run {id} has no object {object}: its id is another one, or no target of the run needs it"
-                ))
-            })
-        })
-    })
-    .await??;
-    json(StatusCode::OK, &explained)
 }
 
 #[derive(Debug, Default, Deserialize)]

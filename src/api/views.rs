@@ -428,6 +428,7 @@ struct WorkerView {
     instance: Uuid,
     stages: Vec<Stage>,
     slots: u32,
+    foreign: bool,
     state: &'static str,
     silent_seconds: f64,
     running: Vec<HeldView>,
@@ -468,6 +469,7 @@ impl WorkersView {
                 instance: heartbeat.instance,
                 stages: heartbeat.stages.clone(),
                 slots: heartbeat.slots,
+                foreign: heartbeat.foreign,
                 state: match heartbeat.state {
                     WorkerState::Gone => "gone",
                     _ if known.is_silent(now) => "silent",

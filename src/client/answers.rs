@@ -174,6 +174,9 @@ pub struct Worker {
     pub stages: Vec<Stage>,
     /// How many objects it runs at once.
     pub slots: u32,
+    /// It serves an orchestrator of the old system only.
+    #[serde(default)]
+    pub foreign: bool,
     /// `up`, `draining`, `silent` or `gone`.
     pub state: String,
 }
@@ -186,8 +189,8 @@ impl Workers {
 
     /// How many slots a stage has.
     pub fn slots(&self, stage: Stage) -> u64 {
-        let serving =
-            self.workers.iter().filter(|worker| worker.state == "up" && worker.stages.contains(&stage));
+        let ours = self.workers.iter().filter(|worker| worker.state == "up" && !worker.foreign);
+        let serving = ours.filter(|worker| worker.stages.contains(&stage));
         serving.map(|worker| u64::from(worker.slots)).sum()
     }
 

@@ -44,16 +44,7 @@ fn tell(out: &mut dyn Write, explanation: &Explanation) -> io::Result<()> {
         writeln!(out, "  {name}")?;
         let mut tree = Tree::default();
         chains.iter().for_each(|chain| tree.add(chain));
-        tree.write(
-            out,
-            "  ",
-            (*more > 0).then(|| {
-                format!(
-                    "and {}: --output json names no more either",
-                    counted(*more as u64, "other cause", "other causes")
-                )
-            }),
-        )?;
+        tree.write(out, "  ", (*more > 0).then(|| format!("and {more} more")))?;
     }
     about_run(out, explanation)
 }
@@ -143,11 +134,13 @@ fn holds(hold: &Hold, stage: Option<Stage>) -> Vec<String> {
             )]
         }
         Hold::SlotsBusy { slots, workers, by, more } => {
-            let mut lines = vec![format!(
-                "all {} of {} for {stage} are taken:",
-                counted(*slots, "slot", "slots"),
-                counted(*workers as u64, "worker", "workers")
-            )];
+            let mut lines = vec![match slots {
+                1 => format!("the only slot for {stage} is taken:"),
+                _ => format!(
+                    "all {slots} slots of {} for {stage} are taken:",
+                    counted(*workers as u64, "worker", "workers")
+                ),
+            }];
             lines.extend(by.iter().map(|busy| {
                 let running =
                     busy.seconds.map(|running| format!(" for {}", seconds(running))).unwrap_or_default();
@@ -190,10 +183,15 @@ fn cause(standing: &Standing) -> String {
         }
         Why::Skipped => "is skipped".into(),
         Why::Waiting { .. } => "waits".into(),
-        Why::Ready { hold, .. } => {
-            let hold = first_of(holds(hold, standing.stage));
-            format!("is ready: {}", hold.trim_end_matches(':'))
+        Why::Ready { hold: hold @ Hold::SlotsBusy { by, more, .. }, .. } => {
+            const NAMED: usize = 3;
+            let mut ids: Vec<String> = by.iter().take(NAMED).map(|busy| busy.id.to_string()).collect();
+            let more = more + by.len() - ids.len();
+            ids.extend((more > 0).then(|| format!("{more} more")));
+            let taken = first_of(holds(hold, standing.stage));
+            format!("is ready: {} by {}", taken.trim_end_matches(':'), ids.join(", "))
         }
+        Why::Ready { hold, .. } => format!("is ready: {}", first_of(holds(hold, standing.stage))),
         Why::NotRun { was } => format!("was {was} when the run ended"),
         Why::NotPlanned | Why::Satisfied { .. } => "is not run".into(),
     };

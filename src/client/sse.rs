@@ -25,6 +25,8 @@ pub struct Parser {
     buffer: Vec<u8>,
     /// How much of the buffer is read.
     at: usize,
+    /// Up to where no line ends: a long line that comes in many pieces is looked through once.
+    searched: usize,
     message: Message,
     has_data: bool,
     id: String,
@@ -36,6 +38,7 @@ impl Parser {
     /// Takes a piece.
     pub fn push(&mut self, piece: &[u8]) {
         self.buffer.drain(..self.at);
+        self.searched = self.buffer.len();
         self.at = 0;
         self.buffer.extend_from_slice(piece);
     }
@@ -47,10 +50,13 @@ impl Parser {
 
     /// The next complete message.
     pub fn next(&mut self) -> Option<Message> {
-        while let Some(length) = self.buffer[self.at..].iter().position(|byte| *byte == b'\n') {
-            let line = &self.buffer[self.at..self.at + length];
+        let line_end = |buffer: &[u8], from: usize| {
+            buffer[from..].iter().position(|byte| *byte == b'\n').map(|length| from + length)
+        };
+        while let Some(end) = line_end(&self.buffer, self.searched.max(self.at)) {
+            let line = &self.buffer[self.at..end];
             let line = String::from_utf8_lossy(line.strip_suffix(b"\r").unwrap_or(line)).into_owned();
-            self.at += length + 1;
+            self.at = end + 1;
             if line.is_empty() {
                 self.last_id.clone_from(&self.id);
                 let message = std::mem::take(&mut self.message);

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use rustc_hash::FxHashMap;
 use serde::Deserialize;
 use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::answers::{Object, RunDetail, Workers};
 use super::http::{Failure, Server};
@@ -40,28 +41,33 @@ pub async fn start(args: StartArgs) -> anyhow::Result<Exit> {
     }
     let json = server.post("/orchestrate", &wish).await?;
     let Accepted { run_id, count } = server.read(&json)?;
-    let is_human = args.ask.output == Output::Human;
+    if args.wait {
+        return attend(&server, run_id, count, args.ask.output).await;
+    }
     if count.is_none() {
         telemetry::say_to_people(unplanned(&server, run_id).await);
     }
-    if !args.wait {
-        if is_human {
-            write(|out| match count {
-                Some(count) => writeln!(out, "run {run_id}: {}", text::counted(count, "object", "objects")),
-                None => writeln!(out, "run {run_id}: asked for"),
-            })?;
-        } else {
-            write_json(&json)?;
-        }
-        return Ok(Exit::Done);
+    match args.ask.output {
+        Output::Human => write(|out| match count {
+            Some(count) => writeln!(out, "run {run_id}: {}", text::counted(count, "object", "objects")),
+            None => writeln!(out, "run {run_id}: asked for"),
+        })?,
+        Output::Json => write_json(&json)?,
     }
-    if let Some(count) = count {
-        telemetry::say_to_people(format_args!("run {run_id}: {}", text::counted(count, "object", "objects")));
-    }
-    let interrupted = tokio::signal::ctrl_c();
+    Ok(Exit::Done)
+}
+
+/// Shows a run until it is over, then its summary.
+async fn attend(server: &Server, run_id: RunId, count: Option<u64>, output: Output) -> anyhow::Result<Exit> {
+    // From here on Ctrl-C says what becomes of the run.
+    let mut interrupts = signal(SignalKind::interrupt())?;
+    telemetry::say_to_people(match count {
+        Some(count) => format!("run {run_id}: {}", text::counted(count, "object", "objects")),
+        None => format!("run {run_id}: {}", unplanned(server, run_id).await),
+    });
     tokio::select! {
-        over = wait(&server, run_id) => over?,
-        _ = interrupted => {
+        over = wait(server, run_id) => over?,
+        _ = interrupts.recv() => {
             telemetry::say_to_people(format_args!(
                 "interrupted: run {run_id} goes on; `korch cancel {run_id}` ends it, `korch status {run_id}` shows it"
             ));
@@ -72,10 +78,9 @@ pub async fn start(args: StartArgs) -> anyhow::Result<Exit> {
     run.problems.iter().for_each(telemetry::say_to_people);
     let workers: Workers = server.ask("/workers").await?;
     let summary = summary(run, &workers);
-    if is_human {
-        write(|out| summary.write(out))?;
-    } else {
-        write_json(&serde_json::to_vec(&summary)?)?;
+    match output {
+        Output::Human => write(|out| summary.write(out))?,
+        Output::Json => write_json(&serde_json::to_vec(&summary)?)?,
     }
     Ok(summary.exit())
 }

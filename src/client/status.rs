@@ -11,6 +11,7 @@ use super::http::{Failure, Server, segment};
 use super::{events, text, write};
 use crate::cli::Output;
 use crate::cli::client::StatusArgs;
+use crate::domain::event::RunId;
 use crate::domain::object::Stage;
 use crate::exit::Exit;
 
@@ -89,6 +90,8 @@ async fn no_run(server: &Server, output: Output) -> anyhow::Result<Exit> {
 async fn show(server: &Server, run: &str, watch: bool, shown: Option<&Seen>) -> anyhow::Result<Seen> {
     let run: RunDetail = server.ask(&format!("/runs/{run}?state=running,retrying,failed,skipped")).await?;
     let workers: Workers = server.ask("/workers").await?;
+    let active = if run.line.state == "queued" { active(server).await? } else { None };
+    let before = active.filter(|active| *active != run.line.run_id);
     let seen = Seen::of(&run);
     let redraws = watch && io::stdout().is_terminal();
     if redraws || shown.is_none_or(|shown| !shown.is_as(&seen)) {
@@ -99,7 +102,7 @@ async fn show(server: &Server, run: &str, watch: bool, shown: Option<&Seen>) -> 
             } else if shown.is_some() {
                 writeln!(out)?;
             }
-            human(out, &run, &workers, Timestamp::now())
+            human(out, &run, before, &workers, Timestamp::now())
         })?;
     }
     Ok(seen)
@@ -123,7 +126,23 @@ async fn show_json(server: &Server, run: &str, shown: Option<&Seen>) -> anyhow::
     Ok(seen)
 }
 
-fn human(out: &mut dyn Write, run: &RunDetail, workers: &Workers, now: Timestamp) -> io::Result<()> {
+/// The run whose turn it is.
+async fn active(server: &Server) -> anyhow::Result<Option<RunId>> {
+    match server.ask::<RunDetail>("/runs/active?state=").await {
+        Ok(active) => Ok(Some(active.line.run_id)),
+        Err(failure) if failure.is_not_found() => Ok(None),
+        Err(failure) => Err(failure.into()),
+    }
+}
+
+/// `before` is the run whose turn it is, where it is another one.
+fn human(
+    out: &mut dyn Write,
+    run: &RunDetail,
+    before: Option<RunId>,
+    workers: &Workers,
+    now: Timestamp,
+) -> io::Result<()> {
     let line = &run.line;
     let reason =
         line.reason.as_deref().map(|reason| format!(" ({})", text::clean(reason))).unwrap_or_default();
@@ -135,7 +154,10 @@ fn human(out: &mut dyn Write, run: &RunDetail, workers: &Workers, now: Timestamp
     }
     let is_over = line.finished_at.is_some();
     if let Some(took) = line.duration_seconds {
-        writeln!(out, "  {} {}", if is_over { "took" } else { "takes" }, text::seconds(took))?;
+        writeln!(out, "  {} {}", if is_over { "took" } else { "running for" }, text::seconds(took))?;
+    }
+    if let Some(before) = before {
+        writeln!(out, "  waits for its turn: run {before} is under way")?;
     }
     // Of a run that is over it does not matter who leads.
     if !is_over {

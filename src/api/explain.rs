@@ -1,0 +1,39 @@
+//! `GET /runs/{id}/explain/{object}`: why an object does not run.
+
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use jiff::Timestamp;
+
+use super::problem::Problem;
+use super::{Answer, Ctx, blocking, is_known, json, no_run, run_id};
+use crate::domain::explain::Situation;
+use crate::domain::object::ObjectId;
+use crate::domain::scheduler::Now;
+
+/// Answers with an [`Explanation`](crate::domain::explain::Explanation).
+pub(super) async fn explain(State(shared): Ctx, Path((id, object)): Path<(String, String)>) -> Answer {
+    let id = run_id(&shared, &id)?;
+    let Ok(object) = object.parse().map(ObjectId) else {
+        return Err(Problem::not_found(format!("{object:?} is no object's id: ids are numbers")));
+    };
+    let explained = blocking(move || {
+        let now = Now { mono: shared.api.view.now(), wall: Timestamp::now() };
+        shared.api.view.read(|known| {
+            let Some(run) = known.history.run(id).filter(|run| is_known(run)) else {
+                return Err(if known.history.summaries().any(|summary| summary.run_id == id) {
+                    Problem::not_found(format!("of run {id} only a line is left: it is too long ago"))
+                } else {
+                    no_run(id)
+                });
+            };
+            let situation = Situation::of(&known.history, run, &known.members, now);
+            situation.explain(object).ok_or_else(|| {
+                Problem::not_found(format!(
+                    "run {id} has no object {object}: its id is another one, or no target of the run needs it"
+                ))
+            })
+        })
+    })
+    .await??;
+    json(StatusCode::OK, &explained)
+}
