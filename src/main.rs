@@ -13,7 +13,7 @@ use korch::exit::Exit;
 use korch::handler::Handler;
 use korch::handler::exec::Exec;
 use korch::handler::simulate::Simulate;
-use korch::log::LogError;
+use korch::log::{LogError, kafka};
 use korch::planning::Planning;
 use korch::serve::{Seen, Signals};
 use korch::{client, plan_report, roles, telemetry};
@@ -119,9 +119,9 @@ struct Log(String);
 impl Log {
     fn new(asked: Option<String>, quiet: bool) -> Log {
         let filter = asked.unwrap_or_else(|| if quiet { "warn" } else { "info" }.into());
-        // Whatever rskafka meets is ours to say, in words that help.
-        let mentioned = filter.contains("rskafka");
-        Log(if mentioned { filter } else { format!("{filter},rskafka=off") })
+        // Whatever Kafka's client meets is ours to say, in words that help.
+        let mentioned = filter.contains(kafka::CLIENT);
+        Log(if mentioned { filter } else { format!("{filter},{}=off", kafka::CLIENT) })
     }
 }
 

@@ -24,6 +24,8 @@ mod topic;
 pub use connection::{Mechanism, Sasl, Settings, Tls};
 pub use topic::Topic;
 
+/// What the client below calls itself in log lines.
+pub const CLIENT: &str = "rskafka";
 /// Opening the log takes no longer than this.
 const OPEN_LIMIT: Duration = Duration::from_secs(9);
 /// An append, with all of its tries, takes no longer than this.
