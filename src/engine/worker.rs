@@ -14,7 +14,6 @@ use tokio::task::AbortHandle;
 use crate::domain::event::{Answer, AnswerMeta, Body, Event};
 use crate::domain::member::{Held, Member, Members, WorkerState};
 use crate::domain::object::Stage;
-use crate::domain::wire::peek_type;
 use crate::domain::worker::{Identity, Start, Worker};
 use crate::handler::{Handler, Outcome, Task};
 use crate::log::{From, Log, LogError, NewRecord, Reader, Record, truncated};
@@ -249,8 +248,8 @@ impl AtWork {
 
     fn fold(&mut self, records: &[Arc<Record>]) {
         for record in records {
-            // Most events are others' answers: they are not worth a decoding.
-            if peek_type(&record.value).is_some_and(|event_type| !Worker::concerns_type(event_type)) {
+            // Most events are for others: they are not worth a decoding.
+            if !self.worker.may_concern(&record.value) {
                 continue;
             }
             let Ok(event) = record.event() else { continue };

@@ -98,9 +98,7 @@ pub struct KafkaLog {
 impl KafkaLog {
     /// Appends to one partition, in order; returns the offset after the last record.
     async fn append_to(&self, partition: usize, records: Vec<NewRecord>) -> Result<u64, LogError> {
-        let records: Vec<rskafka::record::Record> =
-            records.iter().map(|record| cut::record(record, &self.source)).collect();
-        let sizes: Vec<usize> = records.iter().map(cut::bytes).collect();
+        let sizes: Vec<usize> = records.iter().map(|record| cut::bytes(record, &self.source)).collect();
         let mut failure = Failure::Silent;
         let all = async {
             let _in_turn = self.writing[partition].lock().await;
@@ -108,7 +106,8 @@ impl KafkaLog {
             for request in cut::requests(&sizes) {
                 let mut pause = FIRST_PAUSE;
                 loop {
-                    let batch = records[request.records.clone()].to_vec();
+                    let of_request = &records[request.records.clone()];
+                    let batch = of_request.iter().map(|record| cut::record(record, &self.source)).collect();
                     match self.writers[partition].produce(batch, request.compression).await {
                         Ok(after) => {
                             end = after;
