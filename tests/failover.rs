@@ -1,0 +1,239 @@
+//! What dies, pauses or is cut off in the middle of a run: somebody else goes on, and nothing is lost or done again.
+//!
+//! The short form is part of every check. `KORCH_LONG=1` kills more often and holds the figures to what is promised.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+#[path = "support/cluster.rs"]
+mod cluster;
+#[path = "support/kafka/mod.rs"]
+mod kafka;
+mod support;
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use cluster::{Cluster, Sound, after, bound, random, size};
+use jiff::Timestamp;
+use rustix::process::Signal;
+use serde_json::Value;
+use support::{Api, Korch, Place, by_state, poll};
+
+/// A topic with three partitions: an election is complete when it stands in each.
+fn cluster(kafka: &kafka::Client, place: Place) -> Cluster {
+    let cluster = Cluster::new(&kafka.bootstrap(), place);
+    cluster.kafka.create_topic(&cluster.topic, 3);
+    cluster
+}
+
+/// A worker for each stage that takes its time, and is never taken for dead.
+fn slow_workers(cluster: &Cluster, slots: &str, delay: &str) -> [Korch; 3] {
+    cluster.workers(&["--lease", "60s", "--slots", slots, "--delay", delay])
+}
+
+/// The sample's outcome, told by a page that was not there.
+fn ended_as_the_sample_does(cluster: &Cluster) -> Sound {
+    let sound = cluster.sound();
+    assert_eq!(sound.of("RunRequested").len(), 1);
+    let ends = sound.of("RunFinished");
+    assert_eq!(ends.len(), 1);
+    assert_eq!(ends[0]["outcome"], "failed");
+    let page = cluster.ui();
+    let page = page.page();
+    page.ready();
+    assert_eq!(page.get("/runs")["runs"].as_array().unwrap().len(), 1);
+    let run = page.get("/runs/latest");
+    let states = by_state(&run);
+    assert_eq!(states["loaded"].len(), 20, "{states:?}");
+    assert_eq!(states["failed"], [2005].into());
+    assert_eq!(states["skipped"], [3007].into());
+    sound
+}
+
+/// The epochs of the elections of one partition, in order.
+fn epochs(sound: &Sound) -> Vec<u64> {
+    let mut epochs: Vec<u64> =
+        sound.of("OrchestratorElected").iter().map(|event| event["epoch"].as_u64().unwrap()).collect();
+    epochs.dedup();
+    epochs
+}
+
+/// Who leads, as this API knows.
+fn led(api: &Api) -> Option<u64> {
+    let leader = &api.get("/workers")["leader"];
+    (leader["led"] == true).then(|| leader["epoch"].as_u64().unwrap())
+}
+
+// ---- a worker dies ----
+
+#[test]
+fn what_a_killed_worker_held_goes_to_another() {
+    let Some(kafka) = kafka::shared() else { return };
+    let lease = Duration::from_secs(2);
+    let mut took = Vec::new();
+    for _ in 0..size(1, 10) {
+        let mut entries: Vec<(u64, Vec<u64>)> = (1001..1013).map(|id| (id, vec![])).collect();
+        entries.push((3001, (1001..1013).collect()));
+        let cluster = cluster(kafka, Place::with(&entries));
+        let args = ["--lease", "60s", "--slots", "2", "--delay", "100ms"];
+        let _others = ["ingest", "ingest", "application"].map(|stage| cluster.worker(stage, &args));
+        // Whatever the machine does, it is in mid-object when it is killed.
+        let victim = cluster.worker("ingest", &["--name", "victim", "--slots", "2", "--delay", "10m"]);
+        cluster.workers_up(4);
+        let korch = cluster.orchestrate(&["--once"]);
+        let of_victim = |event: &Value| event["worker"] == "victim";
+        poll("the victim's work", || {
+            let events = cluster.events();
+            let count =
+                events.iter().filter(|event| event["event_type"] == "ObjectAssigned" && of_victim(event));
+            (count.count() == 2).then_some(())
+        });
+        let killed = Timestamp::now();
+        assert!(victim.kill());
+        let ended = korch.end();
+        assert_eq!(ended.code, Some(0), "{}", ended.err);
+        assert!(ended.out.contains("13 loaded"), "{}", ended.out);
+
+        let sound = cluster.sound();
+        let held: BTreeSet<u64> = sound
+            .of("ObjectAssigned")
+            .into_iter()
+            .filter(|event| of_victim(event))
+            .map(|event| event["id_objet"].as_u64().unwrap())
+            .collect();
+        assert_eq!(held.len(), 2);
+        for id in 1001..1013 {
+            let of = |event_type: &str, attempt: u64| {
+                let all = sound.of(event_type);
+                all.into_iter().find(|event| event["id_objet"] == id && event["attempt"] == attempt)
+            };
+            if !held.contains(&id) {
+                assert!(of("ObjectReady", 2).is_none(), "{id} was nobody's who died");
+                continue;
+            }
+            let again = of("ObjectReady", 2).unwrap();
+            assert_eq!(again["cause"], "worker-lost");
+            assert_ne!(of("ObjectAssigned", 2).unwrap()["worker"], "victim");
+            assert!(of("ObjectLoaded", 1).is_none() && of("ObjectLoaded", 2).is_some());
+            assert!(of("ObjectReady", 3).is_none());
+            took.push(after(killed, again));
+        }
+    }
+    eprintln!("from the kill to the next offer: {took:?}");
+    let most = took.iter().max().unwrap();
+    assert!(*most <= bound(lease + Duration::from_secs(1)), "{took:?}");
+}
+
+// ---- an orchestrator dies ----
+
+#[test]
+fn a_run_survives_every_kill_of_its_orchestrator() {
+    let Some(kafka) = kafka::shared() else { return };
+    let mut random = random();
+    let kills = size(4, 25);
+    let cluster = cluster(kafka, Place::new());
+    let _workers = slow_workers(&cluster, "1", "150ms");
+    let start = || cluster.orchestrate(&["--lease", "1s"]);
+    let (mut killed, mut leading) = (0, 0);
+    // One that starts after the end would start another run.
+    while killed < kills && !cluster.has("RunFinished") {
+        let korch = start();
+        if killed == 0 || random.u32(..4) > 0 {
+            korch.said("leading");
+            leading += 1;
+            std::thread::sleep(Duration::from_millis(random.u64(..150)));
+        } else {
+            // From before it knows a topic to somewhere in its wait for the last leader's leases.
+            std::thread::sleep(Duration::from_millis(random.u64(..2_500)));
+        }
+        assert!(korch.kill(), "it ended by itself after {killed} kills");
+        killed += 1;
+    }
+    eprintln!("killed {killed} times, {leading} times while it led");
+    if !cluster.has("RunFinished") {
+        let _last = start();
+        cluster.happened("RunFinished", |_| true);
+    }
+    let sound = ended_as_the_sample_does(&cluster);
+    eprintln!("epochs {:?}, {} void", epochs(&sound), sound.void);
+}
+
+#[test]
+fn a_standby_takes_over_from_a_killed_leader() {
+    let Some(kafka) = kafka::shared() else { return };
+    let lease = Duration::from_secs(1);
+    let cluster = cluster(kafka, Place::new());
+    let _workers = slow_workers(&cluster, "1", size("300ms", "4s"));
+    // An unfinished run goes on under whoever leads next, so neither needs to be idle.
+    let start = || cluster.orchestrate(&["--lease", "1s"]);
+    let mut leader = start();
+    let mut epoch = poll("a leader", || led(&leader.api()));
+    let mut took = Vec::new();
+    for _ in 0..size(1, 8) {
+        let standby = start();
+        let api = standby.api();
+        api.ready();
+        assert_eq!(led(&api), Some(epoch), "it sees who leads");
+        cluster.happened("RunPlanned", |_| true);
+        let killed = Timestamp::now();
+        assert!(leader.kill());
+        epoch = poll("the standby's reign", || led(&api).filter(|new| *new > epoch));
+        let elected = cluster.happened("OrchestratorElected", |event| event["epoch"] == epoch);
+        took.push(after(killed, &elected));
+        assert!(!cluster.has("RunFinished"), "the run was to be in the middle");
+        leader = standby;
+    }
+    let run = leader.api().finished("latest");
+    assert_eq!(run["state"], "failed");
+    let sound = ended_as_the_sample_does(&cluster);
+    // Each partition tells of every reign once, in order.
+    let epochs = epochs(&sound);
+    assert!(epochs.is_sorted() && *epochs.last().unwrap() == epoch, "{epochs:?}");
+    assert_eq!(sound.of("OrchestratorElected").len(), 3 * epochs.len());
+    eprintln!("from the kill to the election: {took:?}");
+    assert!(*took.iter().max().unwrap() <= bound(2 * lease + Duration::from_secs(1)), "{took:?}");
+}
+
+// ---- a leader pauses ----
+
+#[test]
+fn a_leader_that_was_paused_stands_by() {
+    let Some(kafka) = kafka::shared() else { return };
+    let mut random = random();
+    let lease = Duration::from_secs(1);
+    let cluster = cluster(kafka, Place::new());
+    let _workers = slow_workers(&cluster, "1", size("400ms", "6s"));
+    let start = || cluster.orchestrate(&["--lease", "1s"]);
+    let first = start();
+    let mut epoch = poll("a leader", || led(&first.api()));
+    let second = start();
+    second.api().ready();
+    cluster.happened("RunPlanned", |_| true);
+    let (mut leader, mut standby) = (first, second);
+    for _ in 0..size(1, 8) {
+        // Anywhere in what it does.
+        std::thread::sleep(Duration::from_millis(random.u64(..500)));
+        let paused = Instant::now();
+        leader.signal(Signal::STOP);
+        let api = standby.api();
+        epoch = poll("the standby's reign", || led(&api).filter(|new| *new > epoch));
+        poll("three leases", || (paused.elapsed() > 3 * lease).then_some(()));
+        assert!(!cluster.has("RunFinished"), "the run was to be in the middle");
+        leader.signal(Signal::CONT);
+        // It says so, goes on to serve, and sees who leads.
+        leader.said("standing by");
+        let theirs = leader.api();
+        poll("the paused one's view", || (led(&theirs) == Some(epoch)).then_some(()));
+        std::mem::swap(&mut leader, &mut standby);
+    }
+    assert_eq!(leader.api().finished("latest")["state"], "failed");
+    assert_eq!(standby.api().finished("latest")["state"], "failed");
+    let sound = ended_as_the_sample_does(&cluster);
+    let epochs = epochs(&sound);
+    assert_eq!(epochs.last(), Some(&epoch), "nobody else led after: {epochs:?}");
+    eprintln!("epochs {epochs:?}, {} void", sound.void);
+    // Told to go, both go.
+    for korch in [leader, standby] {
+        let ended = cluster::terminate(korch);
+        assert_eq!(ended.code, Some(0), "{}", ended.err);
+    }
+}
