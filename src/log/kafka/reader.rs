@@ -16,6 +16,10 @@ use crate::log::{LogError, Reader, Record};
 
 /// One fetch brings at most about so many bytes.
 const FETCH_BYTES: i32 = 2 << 20;
+/// A broker that may send so little sends one batch: the first one, whole.
+const ONE_BATCH: i32 = 2;
+/// After that, each fetch may bring so many times more.
+const GROWTH: i32 = 32;
 /// An outage is logged once, and then no more often than this.
 const SAY_AGAIN: Duration = Duration::from_secs(60);
 /// A record that cannot be read is passed over after so many tries.
@@ -129,10 +133,21 @@ impl Reader for KafkaReader {
     }
 }
 
-/// A time without answers.
+/// A time without answers, or without a way on.
 struct Outage {
     since: Instant,
     said: Option<Instant>,
+}
+
+impl Outage {
+    /// Whether it is time to say so.
+    fn is_to_be_said(&mut self) -> bool {
+        let due = self.said.is_none_or(|said| said.elapsed() >= SAY_AGAIN);
+        if due {
+            self.said = Some(Instant::now());
+        }
+        due
+    }
 }
 
 /// The task of one partition.
@@ -148,21 +163,41 @@ impl Fetching {
     async fn run(mut self) {
         let mut pause = FIRST_PAUSE;
         let mut away: Option<Outage> = None;
+        let mut held_up: Option<Outage> = None;
         let mut tries_here = 0;
+        let mut bytes = FETCH_BYTES;
         loop {
             let asked = Instant::now();
-            let fetched = self.lane.fetch(self.offset, FETCH_BYTES).await;
+            let fetched = self.lane.fetch(self.offset, bytes).await;
             let failure = match fetched {
                 Ok((records, high_watermark)) => {
                     if let Some(outage) = away.take() {
                         tracing::info!(partition = self.partition, "Kafka is back after {}", ago(outage.since));
                     }
                     pause = FIRST_PAUSE;
-                    tries_here = if records.is_empty() && high_watermark > self.offset { tries_here + 1 } else { 0 };
-                    if tries_here >= TRIES_AT_ONE_OFFSET {
-                        // The mark of a transaction's end is a record that nobody is shown.
-                        self.offset += 1;
+                    bytes = bytes.saturating_mul(GROWTH).min(FETCH_BYTES);
+                    if !records.is_empty() || high_watermark <= self.offset {
                         tries_here = 0;
+                        held_up = None;
+                    } else if self.is_held_up().await {
+                        // What follows comes when the transaction ends; to go on without it would lose it.
+                        tries_here = 0;
+                        let held_up = held_up.get_or_insert(Outage { since: asked, said: Some(asked) });
+                        if held_up.is_to_be_said() {
+                            tracing::warn!(
+                                partition = self.partition,
+                                offset = self.offset,
+                                "reading waits, for {} now: somebody wrote to the topic in a transaction that is still open",
+                                ago(held_up.since)
+                            );
+                        }
+                    } else {
+                        tries_here += 1;
+                        if tries_here >= TRIES_AT_ONE_OFFSET {
+                            // A batch of which nothing is left.
+                            self.offset += 1;
+                            tries_here = 0;
+                        }
                     }
                     if !self.bring(records, high_watermark, asked).await {
                         return;
@@ -187,6 +222,15 @@ impl Fetching {
                     Err(failure) => tracing::debug!(partition = self.partition, "no start: {failure}"),
                 }
             } else if failure.is_of_the_record() {
+                if bytes > ONE_BATCH {
+                    // Whatever else the answer held is lost with it: which batch is it?
+                    bytes = ONE_BATCH;
+                    continue;
+                }
+                if failure.is_a_marker() {
+                    self.offset += 1;
+                    continue;
+                }
                 tries_here += 1;
                 if tries_here >= TRIES_AT_ONE_OFFSET {
                     tracing::warn!(
@@ -200,8 +244,7 @@ impl Fetching {
                 }
             }
             let outage = away.get_or_insert(Outage { since: asked, said: None });
-            if outage.said.is_none_or(|said| said.elapsed() >= SAY_AGAIN) {
-                outage.said = Some(Instant::now());
+            if outage.is_to_be_said() {
                 let text = self.lane.connection().unreachable(&failure);
                 tracing::warn!(partition = self.partition, "reading waits, for {} now: {text}", ago(outage.since));
             }
@@ -211,6 +254,12 @@ impl Fetching {
             }
             pause = (2 * pause).min(MOST_PAUSE);
         }
+    }
+
+    /// Whether what stands at the offset may not be shown yet: a transaction that began there, or before, is open.
+    async fn is_held_up(&self) -> bool {
+        // The end that the broker tells is the one of what may be shown. No answer is no reason to pass over anything.
+        !self.lane.offset(OffsetAt::Latest).await.is_ok_and(|shown| shown > self.offset)
     }
 
     fn chunk(&self, records: Vec<Arc<Record>>, end: u64, caught_up: Option<Instant>) -> Chunk {
