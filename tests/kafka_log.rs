@@ -1,5 +1,5 @@
 //! The log in Kafka by itself: over a cluster that fails on demand, and over a real broker.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "figures are for those who ask for them")]
 
 #[path = "support/kafka/mod.rs"]
 mod kafka;

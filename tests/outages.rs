@@ -1,7 +1,7 @@
 //! Kafka goes away in mid-run, in each of the ways in which it does, and comes back: the run goes on and nothing is lost.
 //!
 //! `KORCH_OUTAGE_SECONDS` says how long it stays away.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "figures are for those who ask for them")]
 
 #[path = "support/cluster.rs"]
 mod cluster;

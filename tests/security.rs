@@ -1,6 +1,6 @@
 //! Kafka that asks who comes: whoever may come in comes in, whoever may not is told soon what is wrong, and a password is
 //! nobody else's.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "figures are for those who ask for them")]
 
 #[path = "support/cluster.rs"]
 mod cluster;

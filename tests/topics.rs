@@ -1,5 +1,5 @@
 //! Topics as they are met: with many partitions, cut off, full of rubbish, or made by somebody else.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "figures are for those who ask for them")]
 
 #[path = "support/cluster.rs"]
 mod cluster;
