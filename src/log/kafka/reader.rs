@@ -17,6 +17,10 @@ use crate::log::{LogError, Reader, Record};
 
 /// One fetch brings at most about so many bytes.
 const FETCH_BYTES: i32 = 2 << 20;
+/// A broker that may send so little sends one batch: the first one, whole.
+const ONE_BATCH: i32 = 2;
+/// After that, each fetch may bring so many times more.
+const GROWTH: i32 = 32;
 /// An outage is logged once, and then no more often than this.
 const SAY_AGAIN: Duration = Duration::from_secs(60);
 /// A record that cannot be read is passed over after so many tries.
@@ -55,7 +59,9 @@ impl KafkaReader {
                 partition,
                 offset: *offset,
                 pause: FIRST_PAUSE,
+                bytes: FETCH_BYTES,
                 outage: None,
+                held_up: None,
                 tries_here: 0,
             };
             fetching.push(partition.chunk().boxed());
@@ -121,10 +127,21 @@ impl Reader for KafkaReader {
     }
 }
 
-/// A time without answers.
+/// A time without answers, or without a way on.
 struct Outage {
     since: Instant,
     said: Option<Instant>,
+}
+
+impl Outage {
+    /// Whether it is time to say so.
+    fn is_to_be_said(&mut self) -> bool {
+        let due = self.said.is_none_or(|said| said.elapsed() >= SAY_AGAIN);
+        if due {
+            self.said = Some(Instant::now());
+        }
+        due
+    }
 }
 
 /// The reading of one partition.
@@ -134,7 +151,11 @@ struct Fetching {
     /// The next record to fetch.
     offset: u64,
     pause: Duration,
+    /// A fetch may bring so many bytes.
+    bytes: i32,
     outage: Option<Outage>,
+    /// A transaction of somebody's is open.
+    held_up: Option<Outage>,
     /// How often nothing came of the record at the offset.
     tries_here: u32,
 }
@@ -144,9 +165,9 @@ impl Fetching {
     async fn chunk(mut self) -> (Fetching, Chunk) {
         loop {
             let asked = Instant::now();
-            let failure = match self.lane.fetch(self.offset, FETCH_BYTES).await {
+            let failure = match self.lane.fetch(self.offset, self.bytes).await {
                 Ok((records, high_watermark)) => {
-                    if let Some(chunk) = self.fetched(records, high_watermark, asked) {
+                    if let Some(chunk) = self.fetched(records, high_watermark, asked).await {
                         return (self, chunk);
                     }
                     continue;
@@ -166,6 +187,15 @@ impl Fetching {
                     Err(failure) => tracing::debug!(partition = self.partition, "no start: {failure}"),
                 }
             } else if failure.is_of_the_record() {
+                if self.bytes > ONE_BATCH {
+                    // Whatever else the answer held is lost with it: which batch is it?
+                    self.bytes = ONE_BATCH;
+                    continue;
+                }
+                if failure.is_a_marker() {
+                    self.pass_over();
+                    continue;
+                }
                 self.tries_here += 1;
                 if self.tries_here >= TRIES_AT_ONE_OFFSET {
                     tracing::warn!(
@@ -190,8 +220,7 @@ impl Fetching {
 
     fn say(&mut self, asked: Instant, failure: &Failure) {
         let outage = self.outage.get_or_insert(Outage { since: asked, said: None });
-        if outage.said.is_none_or(|said| said.elapsed() >= SAY_AGAIN) {
-            outage.said = Some(Instant::now());
+        if outage.is_to_be_said() {
             let text = self.lane.connection().unreachable(failure);
             tracing::warn!(
                 partition = self.partition,
@@ -201,21 +230,41 @@ impl Fetching {
         }
     }
 
+    /// Whether what stands at the offset may not be shown yet: a transaction that began there, or before, is open.
+    async fn is_held_up(&self) -> bool {
+        // The end that the broker tells is the one of what may be shown. No answer is no reason to pass over anything.
+        !self.lane.offset(OffsetAt::Latest).await.is_ok_and(|shown| shown > self.offset)
+    }
+
     /// What a fetch brought; none: nothing worth telling.
-    fn fetched(&mut self, fetched: Vec<RecordAndOffset>, end: u64, asked: Instant) -> Option<Chunk> {
+    async fn fetched(&mut self, fetched: Vec<RecordAndOffset>, end: u64, asked: Instant) -> Option<Chunk> {
         if let Some(outage) = self.outage.take() {
             tracing::info!(partition = self.partition, "Kafka is back after {}", ago(outage.since));
         }
         self.pause = FIRST_PAUSE;
-        if fetched.is_empty() && end > self.offset {
-            // The mark of a transaction's end is a record that nobody is shown.
-            self.tries_here += 1;
-            if self.tries_here < TRIES_AT_ONE_OFFSET {
-                return None;
+        self.bytes = self.bytes.saturating_mul(GROWTH).min(FETCH_BYTES);
+        if !fetched.is_empty() || end <= self.offset {
+            self.tries_here = 0;
+            self.held_up = None;
+        } else if self.is_held_up().await {
+            // What follows comes when the transaction ends; to go on without it would lose it.
+            self.tries_here = 0;
+            let held_up = self.held_up.get_or_insert(Outage { since: asked, said: Some(asked) });
+            if held_up.is_to_be_said() {
+                tracing::warn!(
+                    partition = self.partition,
+                    offset = self.offset,
+                    "reading waits, for {} now: somebody wrote to the topic in a transaction that is still open",
+                    ago(held_up.since)
+                );
             }
-            self.pass_over();
+        } else {
+            self.tries_here += 1;
+            if self.tries_here >= TRIES_AT_ONE_OFFSET {
+                // A batch of which nothing is left.
+                self.pass_over();
+            }
         }
-        self.tries_here = 0;
         let mut records = Vec::with_capacity(fetched.len());
         for RecordAndOffset { record, offset } in fetched {
             let Ok(offset) = u64::try_from(offset) else { continue };
