@@ -39,6 +39,8 @@ pub struct Start {
     pub held: Held,
     /// The object's entry.
     pub entry: Entry,
+    /// The partition of the assignment: there the leader looks for the answer, however many partitions others know of.
+    pub partition: u32,
 }
 
 /// What a worker holds and has seen.
@@ -131,7 +133,11 @@ impl Worker {
                     && !self.holds(&held)
                     && !self.done.contains(&held)
                 {
-                    self.queue.push_back(Start { held, entry: assigned.entry.clone() });
+                    self.queue.push_back(Start {
+                        held,
+                        entry: assigned.entry.clone(),
+                        partition: place.partition,
+                    });
                 }
                 self.end(|held| is_earlier(held, run, assigned.object, assigned.attempt))
             }

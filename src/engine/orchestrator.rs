@@ -149,6 +149,8 @@ impl Orchestrator {
         let beats = acts.members.into_iter().map(|member| NewRecord::plain("", member.encode()));
         append(&*self.members, beats.collect()).await?;
         if let Some(epoch) = acts.elect {
+            // A topic that has grown: until the new partitions know of it, this reign decides nothing.
+            *scheduler = None;
             self.elect(follower, epoch).await?;
             return Ok(true);
         }
@@ -228,6 +230,7 @@ impl Orchestrator {
         });
         let Decision { mut events, plan, late } = decision;
         if late > 0 {
+            metrics::counter!(telemetry::EVENTS_REJECTED, "reason" => "late").increment(late as u64);
             tracing::debug!(late, "answers of strangers that no open offer waits for");
         }
         if let Some(run) = plan {

@@ -10,6 +10,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use rskafka::client::error::{Error, ProtocolError};
 use rskafka::client::partition::OffsetAt;
 use rskafka::record::RecordAndOffset;
+use tokio::sync::watch;
 
 use super::connection::{Connection, Failure, Lane};
 use super::{FIRST_PAUSE, MOST_PAUSE, ago};
@@ -42,6 +43,10 @@ struct Chunk {
 /// Its fetches are futures that it keeps: a `next` that is dropped leaves them under way, and nothing is fetched ahead of
 /// whoever reads by more than one answer a partition.
 pub(super) struct KafkaReader {
+    connection: Arc<Connection>,
+    topic: String,
+    /// How many partitions the topic has.
+    grown: watch::Receiver<u32>,
     position: Vec<u64>,
     caught_up: Vec<Option<Instant>>,
     ends: Vec<u64>,
@@ -50,27 +55,53 @@ pub(super) struct KafkaReader {
 }
 
 impl KafkaReader {
-    pub(super) fn start(connection: &Arc<Connection>, topic: &str, position: Vec<u64>) -> KafkaReader {
-        let fetching = FuturesUnordered::new();
-        for (partition, offset) in (0..).zip(&position) {
-            let lane = Lane::new(connection.clone(), topic, partition, "read");
-            let partition = Fetching {
-                lane,
-                partition,
-                offset: *offset,
-                pause: FIRST_PAUSE,
-                bytes: FETCH_BYTES,
-                outage: None,
-                held_up: None,
-                tries_here: 0,
-            };
-            fetching.push(partition.chunk().boxed());
+    /// Reads from these offsets on, and whatever partitions there are besides from their starts.
+    pub(super) fn start(
+        connection: &Arc<Connection>,
+        topic: &str,
+        offsets: Vec<u64>,
+        grown: watch::Receiver<u32>,
+    ) -> KafkaReader {
+        let mut reader = KafkaReader {
+            connection: connection.clone(),
+            topic: topic.to_owned(),
+            grown,
+            position: Vec::new(),
+            caught_up: Vec::new(),
+            ends: Vec::new(),
+            fetching: FuturesUnordered::new(),
+        };
+        for offset in offsets {
+            reader.add(offset);
         }
-        KafkaReader {
-            caught_up: vec![None; position.len()],
-            ends: vec![0; position.len()],
-            position,
-            fetching,
+        reader.grow();
+        reader
+    }
+
+    /// Reads one more partition.
+    fn add(&mut self, offset: u64) {
+        let partition = u32::try_from(self.position.len()).unwrap_or(u32::MAX);
+        let fetching = Fetching {
+            lane: Lane::new(self.connection.clone(), &self.topic, partition, "read"),
+            partition,
+            offset,
+            pause: FIRST_PAUSE,
+            bytes: FETCH_BYTES,
+            outage: None,
+            held_up: None,
+            tries_here: 0,
+        };
+        self.position.push(offset);
+        self.caught_up.push(None);
+        self.ends.push(offset);
+        self.fetching.push(fetching.chunk().boxed());
+    }
+
+    /// Reads the partitions that were added since, all of them.
+    fn grow(&mut self) {
+        let partitions = *self.grown.borrow_and_update() as usize;
+        while self.position.len() < partitions {
+            self.add(0);
         }
     }
 
@@ -98,6 +129,9 @@ impl Reader for KafkaReader {
         tokio::task::consume_budget().await;
         let until = tokio::time::Instant::now() + wait;
         loop {
+            if self.grown.has_changed().unwrap_or(false) {
+                self.grow();
+            }
             let chunk = match self.fetching.next().now_or_never() {
                 Some(chunk) => chunk,
                 // A timer of no time would still wait for the clock's next tick.

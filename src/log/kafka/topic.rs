@@ -56,7 +56,8 @@ pub(super) async fn find_or_make(connection: &Connection, topic: &Topic) -> Resu
     }
 }
 
-async fn find(connection: &Connection, topic: &Topic) -> Result<Option<u32>, Failure> {
+/// How many partitions the topic has; none: there is no such topic.
+pub(super) async fn find(connection: &Connection, topic: &Topic) -> Result<Option<u32>, Failure> {
     let (client, generation) = connection.client().await?;
     let topics = connection.watched(generation, limited(client.list_topics())).await?;
     let found = topics.into_iter().find(|found| found.name == topic.name && !found.partitions.is_empty());
