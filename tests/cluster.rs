@@ -158,8 +158,9 @@ fn a_worker_that_nobody_leads_leaves_when_it_is_told_to() {
         cluster.workers_up(1);
         worker
     };
+    let worker = start("1ms");
     let told = Instant::now();
-    let ended = terminate(start("1ms"));
+    let ended = terminate(worker);
     eprintln!("never led: left after {:?}", told.elapsed());
     assert_eq!(ended.code, Some(0), "{}", ended.err);
     assert!(told.elapsed() < bound(Duration::from_secs(2)), "{:?}", told.elapsed());

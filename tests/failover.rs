@@ -63,6 +63,54 @@ fn led(api: &Api) -> Option<u64> {
     (leader["led"] == true).then(|| leader["epoch"].as_u64().unwrap())
 }
 
+/// The last run, without its objects.
+fn last_run(api: &Api) -> Value {
+    api.get("/runs?limit=1")["runs"][0].clone()
+}
+
+/// A run that always gives its leader something to decide, so that whatever happens to the leader seldom finds it idle.
+struct Busy {
+    cluster: Cluster,
+    objects: u64,
+    _workers: [Korch; 3],
+}
+
+impl Busy {
+    const LEASE: Duration = Duration::from_secs(1);
+
+    /// With so many objects that it is not over before the last of the interruptions: the slots allow for four hundred
+    /// a second, on any machine.
+    fn new(kafka: &kafka::Client, interruptions: u64) -> Busy {
+        let finals = 600 * (interruptions + 1);
+        let mut entries: Vec<(u64, Vec<u64>)> = (1000..1100).map(|id| (id, vec![])).collect();
+        entries.extend((0..finals).map(|i| (3000 + i, vec![1000 + i % 100])));
+        let cluster = cluster(kafka, Place::with(&entries));
+        let args = ["--lease", "60s", "--slots", "4", "--delay", "20ms"];
+        let workers = ["ingest", "application", "application"].map(|stage| cluster.worker(stage, &args));
+        Busy { cluster, objects: finals + 100, _workers: workers }
+    }
+
+    fn start(&self) -> Korch {
+        self.cluster.orchestrate(&["--lease", "1s"])
+    }
+
+    /// Everything is loaded at the first try, once; all know it, and nobody led after the last who is known to.
+    fn ends_well(&self, orchestrators: &[Korch], epoch: u64) {
+        for korch in orchestrators {
+            let run = poll("the end of the run", || {
+                Some(last_run(&korch.api())).filter(|run| !run["finished_at"].is_null())
+            });
+            assert_eq!(run["state"], "succeeded");
+            assert_eq!(run["counts"]["loaded"], self.objects);
+        }
+        let sound = self.cluster.sound();
+        sound.nothing_was_tried_twice();
+        let epochs = epochs(&sound);
+        assert_eq!(epochs.last(), Some(&epoch), "{epochs:?}");
+        eprintln!("epochs {epochs:?}, {} events void of {}", sound.void, sound.void + sound.events.len());
+    }
+}
+
 // ---- a worker dies ----
 
 #[test]
@@ -130,31 +178,64 @@ fn a_run_survives_every_kill_of_its_orchestrator() {
     let Some(kafka) = kafka::shared() else { return };
     let mut random = random();
     let kills = size(4, 25);
-    let cluster = cluster(kafka, Place::new());
-    let _workers = slow_workers(&cluster, "1", "150ms");
-    let start = || cluster.orchestrate(&["--lease", "1s"]);
     let (mut killed, mut leading) = (0, 0);
-    // One that starts after the end would start another run.
-    while killed < kills && !cluster.has("RunFinished") {
-        let korch = start();
-        if killed == 0 || random.u32(..4) > 0 {
-            korch.said("leading");
-            leading += 1;
-            std::thread::sleep(Duration::from_millis(random.u64(..150)));
-        } else {
-            // From before it knows a topic to somewhere in its wait for the last leader's leases.
-            std::thread::sleep(Duration::from_millis(random.u64(..2_500)));
+    while killed < kills {
+        let cluster = cluster(kafka, Place::new());
+        let _workers = slow_workers(&cluster, "1", "150ms");
+        let start = || cluster.orchestrate(&["--lease", "1s"]);
+        // One that starts after the end would start another run.
+        while killed < kills && !cluster.has("RunFinished") {
+            let korch = start();
+            if killed == 0 || random.u32(..4) > 0 {
+                korch.said("leading");
+                leading += 1;
+                std::thread::sleep(Duration::from_millis(random.u64(..150)));
+            } else {
+                // From before it knows a topic to somewhere in its wait for the last leader's leases.
+                std::thread::sleep(Duration::from_millis(random.u64(..2_500)));
+            }
+            assert!(korch.kill(), "it ended by itself after {killed} kills");
+            killed += 1;
         }
-        assert!(korch.kill(), "it ended by itself after {killed} kills");
-        killed += 1;
+        if !cluster.has("RunFinished") {
+            let _last = start();
+            cluster.happened("RunFinished", |_| true);
+        }
+        let sound = ended_as_the_sample_does(&cluster);
+        eprintln!("killed {killed} times, {leading} times while it led; epochs {:?}", epochs(&sound));
     }
-    eprintln!("killed {killed} times, {leading} times while it led");
-    if !cluster.has("RunFinished") {
-        let _last = start();
-        cluster.happened("RunFinished", |_| true);
+}
+
+#[test]
+fn a_busy_leader_may_be_killed_anywhere() {
+    let Some(kafka) = kafka::shared() else { return };
+    let mut random = random();
+    let kills = size(1, 12);
+    let busy = Busy::new(kafka, kills);
+    let mut candidates = vec![busy.start()];
+    let mut epoch = poll("a leader", || led(&candidates[0].api()));
+    busy.cluster.happened("ObjectLoaded", |_| true);
+    for _ in 0..kills {
+        // Two stand by, so two claim at the same time.
+        while candidates.len() < 3 {
+            candidates.push(busy.start());
+            let api = candidates.last().unwrap().api();
+            api.ready();
+            poll("a view of who leads", || (led(&api) == Some(epoch)).then_some(()));
+        }
+        std::thread::sleep(Duration::from_millis(random.u64(..300)));
+        let leads = |korch: &Korch| korch.has_said(&["\"leading\"", &format!("\"epoch\":{epoch}")]);
+        let at = poll("the one that leads", || candidates.iter().position(leads));
+        let leader = candidates.remove(at);
+        assert_eq!(last_run(&leader.api())["state"], "running", "the kill was to be in the middle");
+        assert!(leader.kill());
+        let apis: Vec<Api> = candidates.iter().map(Korch::api).collect();
+        epoch = poll("one leader for both", || {
+            let [one, other] = [led(&apis[0])?, led(&apis[1])?];
+            (one > epoch && one == other).then_some(one)
+        });
     }
-    let sound = ended_as_the_sample_does(&cluster);
-    eprintln!("epochs {:?}, {} void", epochs(&sound), sound.void);
+    busy.ends_well(&candidates, epoch);
 }
 
 #[test]
@@ -199,25 +280,23 @@ fn a_standby_takes_over_from_a_killed_leader() {
 fn a_leader_that_was_paused_stands_by() {
     let Some(kafka) = kafka::shared() else { return };
     let mut random = random();
-    let lease = Duration::from_secs(1);
-    let cluster = cluster(kafka, Place::new());
-    let _workers = slow_workers(&cluster, "1", size("400ms", "6s"));
-    let start = || cluster.orchestrate(&["--lease", "1s"]);
-    let first = start();
+    let rounds = size(1, 8);
+    let busy = Busy::new(kafka, rounds);
+    let first = busy.start();
     let mut epoch = poll("a leader", || led(&first.api()));
-    let second = start();
+    let second = busy.start();
     second.api().ready();
-    cluster.happened("RunPlanned", |_| true);
+    busy.cluster.happened("ObjectLoaded", |_| true);
     let (mut leader, mut standby) = (first, second);
-    for _ in 0..size(1, 8) {
+    for _ in 0..rounds {
         // Anywhere in what it does.
         std::thread::sleep(Duration::from_millis(random.u64(..500)));
         let paused = Instant::now();
         leader.signal(Signal::STOP);
         let api = standby.api();
         epoch = poll("the standby's reign", || led(&api).filter(|new| *new > epoch));
-        poll("three leases", || (paused.elapsed() > 3 * lease).then_some(()));
-        assert!(!cluster.has("RunFinished"), "the run was to be in the middle");
+        poll("three leases", || (paused.elapsed() > 3 * Busy::LEASE).then_some(()));
+        assert_eq!(last_run(&api)["state"], "running", "the pause was to be in the middle");
         leader.signal(Signal::CONT);
         // It says so, goes on to serve, and sees who leads.
         leader.said("standing by");
@@ -225,14 +304,10 @@ fn a_leader_that_was_paused_stands_by() {
         poll("the paused one's view", || (led(&theirs) == Some(epoch)).then_some(()));
         std::mem::swap(&mut leader, &mut standby);
     }
-    assert_eq!(leader.api().finished("latest")["state"], "failed");
-    assert_eq!(standby.api().finished("latest")["state"], "failed");
-    let sound = ended_as_the_sample_does(&cluster);
-    let epochs = epochs(&sound);
-    assert_eq!(epochs.last(), Some(&epoch), "nobody else led after: {epochs:?}");
-    eprintln!("epochs {epochs:?}, {} void", sound.void);
+    let both = [leader, standby];
+    busy.ends_well(&both, epoch);
     // Told to go, both go.
-    for korch in [leader, standby] {
+    for korch in both {
         let ended = cluster::terminate(korch);
         assert_eq!(ended.code, Some(0), "{}", ended.err);
     }

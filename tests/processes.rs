@@ -104,6 +104,35 @@ fn a_takeover_comes_after_two_silent_leases_and_the_deposed_stands_by() {
 }
 
 #[test]
+fn who_was_paused_deposes_nobody_of_whom_it_has_yet_to_hear() {
+    let mut a = View::new(1);
+    let (claim, ..) = a.step(ms(0));
+    a.hear(&claim, ms(0));
+    let (beat, ..) = a.step(ms(0));
+    a.hear(&beat, ms(0));
+    a.elect(1, 0..2);
+    assert!(a.step(ms(10)).2);
+    // It is paused. After that the events are read first, and the members' clock still stands where it stood.
+    a.elect(2, 0..2);
+    a.step(ms(10));
+    assert_eq!(a.candidate.role(), Role::Standby);
+    assert!(a.step(ms(10)).0.is_empty(), "somebody leads");
+    let instance = Uuid::from_u128(2);
+    let reign = Reign { epoch: 2, instance, lease_ms: 1_000, gone: false, drains: Vec::new() };
+    a.hear(&[Member::Claim { epoch: 2, instance }, Member::Leader(reign)], ms(3_000));
+    assert!(a.step(ms(3_000)).0.is_empty());
+    assert!(a.step(ms(5_000)).0.is_empty());
+    assert!(matches!(a.step(ms(5_001)).0[..], [Member::Claim { epoch: 3, .. }]));
+
+    // Where nothing is left of that leader on the members topic, its silence counts from what was heard last.
+    let mut a = View::new(1);
+    a.hear(&[claim, beat].concat(), ms(0));
+    a.elect(2, 0..2);
+    assert!(a.step(ms(2_000)).0.is_empty());
+    assert!(matches!(a.step(ms(2_001)).0[..], [Member::Claim { epoch: 3, .. }]));
+}
+
+#[test]
 fn who_resigns_is_followed_at_once() {
     let (mut a, mut b) = (View::new(1), View::new(2));
     let (claim, ..) = a.step(ms(0));

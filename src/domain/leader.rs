@@ -82,9 +82,13 @@ impl Candidate {
             Role::Standby => {
                 let rival = winner.is_some_and(|winner| winner != self.instance) && claimed > members.epoch();
                 let rival_is_fresh = rival && now.saturating_sub(members.claimed()) <= 2 * self.lease;
-                // Its own reign is no reason to wait: it ended it, because it doubts what of it reached the log.
-                let led_by_another = members.is_led(now)
-                    && members.reign().is_some_and(|(reign, _)| reign.instance != self.instance);
+                // Its own reign is no reason to wait: it ended it, because it doubts what of it reached the log. But an
+                // election whose claim is not read yet is another's, who leads: after a pause one topic is read before
+                // the other, and a claim on what was known before it would depose a leader who is well.
+                let own_is_the_last =
+                    members.reign().is_none_or(|(reign, _)| reign.instance == self.instance)
+                        && history.highest_epoch() <= claimed;
+                let led_by_another = members.is_led(now) && !own_is_the_last;
                 if !led_by_another && !rival_is_fresh {
                     let epoch = highest + 1;
                     acts.members.push(Member::Claim { epoch, instance: self.instance });

@@ -220,6 +220,11 @@ impl Korch {
         assert!(said.is_some(), "ended without {text:?}:\n{}", self.err.all());
     }
 
+    /// Whether there is a line on stderr with all of this in it, by now.
+    pub fn has_said(&self, all: &[&str]) -> bool {
+        self.err.text.lock().0.lines().any(|line| all.iter().all(|text| line.contains(text)))
+    }
+
     pub fn signal(&self, signal: Signal) {
         let id = i32::try_from(self.child.id()).unwrap();
         kill_process(Pid::from_raw(id).unwrap(), signal).unwrap();
