@@ -289,7 +289,9 @@ impl Connection {
                 "cannot reach Kafka ({why}): start a broker there, or say with --kafka (KORCH_KAFKA) where it is"
             ),
             Failure::Refused(why) => format!("Kafka at {brokers} refuses: {why}"),
-            Failure::TooLarge => format!("Kafka at {brokers} refuses: {failure}: raise its message.max.bytes"),
+            Failure::TooLarge => {
+                format!("Kafka at {brokers} refuses: {failure}: raise its message.max.bytes")
+            }
             _ if is_about_passwords(&text) => match sasl {
                 Some(sasl) => format!(
                     "Kafka at {brokers} refuses the user {:?} by {} ({text}): check --kafka-user (KORCH_KAFKA_USER), \
@@ -306,12 +308,16 @@ impl Connection {
             _ => {
                 // A listener that speaks otherwise hangs up, or says nothing that makes sense.
                 let hint = match (tls, sasl.is_some()) {
-                    (false, false) => "if that listener speaks TLS or asks for a password, say --kafka-tls or --kafka-sasl",
+                    (false, false) => {
+                        "if that listener speaks TLS or asks for a password, say --kafka-tls or --kafka-sasl"
+                    }
                     (false, true) => "if that listener speaks TLS, say --kafka-tls",
                     (true, false) => "if that listener asks for a password, say --kafka-sasl",
                     (true, true) => "the broker's own log may say why",
                 };
-                format!("Kafka at {brokers} takes connections and does not do what it is asked ({text}): {hint}")
+                format!(
+                    "Kafka at {brokers} takes connections and does not do what it is asked ({text}): {hint}"
+                )
             }
         })
     }
@@ -389,7 +395,11 @@ impl Lane {
     }
 
     /// Appends; returns the offset after the last record.
-    pub(super) async fn produce(&self, records: Vec<Record>, compression: Compression) -> Result<u64, Failure> {
+    pub(super) async fn produce(
+        &self,
+        records: Vec<Record>,
+        compression: Compression,
+    ) -> Result<u64, Failure> {
         let client = self.connected().await?;
         let offsets = self.watched(limited(client.produce(records, compression))).await?;
         Ok(offsets.last().map_or(0, |last| u64::try_from(last + 1).unwrap_or(0)))

@@ -75,12 +75,7 @@ pub(super) fn record(new: &NewRecord, source: &str) -> Record {
     let headers = new.envelope.map(|envelope| envelope.headers(source)).unwrap_or_default();
     let headers: BTreeMap<String, Vec<u8>> =
         headers.into_iter().map(|(name, value)| (name.to_owned(), value.into_bytes())).collect();
-    Record {
-        key: Some(new.key.to_vec()),
-        value: Some(new.value.to_vec()),
-        headers,
-        timestamp: now(),
-    }
+    Record { key: Some(new.key.to_vec()), value: Some(new.value.to_vec()), headers, timestamp: now() }
 }
 
 fn now() -> DateTime<Utc> {

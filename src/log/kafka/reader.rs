@@ -172,7 +172,11 @@ impl Fetching {
             let failure = match fetched {
                 Ok((records, high_watermark)) => {
                     if let Some(outage) = away.take() {
-                        tracing::info!(partition = self.partition, "Kafka is back after {}", ago(outage.since));
+                        tracing::info!(
+                            partition = self.partition,
+                            "Kafka is back after {}",
+                            ago(outage.since)
+                        );
                     }
                     pause = FIRST_PAUSE;
                     bytes = bytes.saturating_mul(GROWTH).min(FETCH_BYTES);
@@ -207,7 +211,8 @@ impl Fetching {
                 Err(failure) => failure,
             };
             if let Failure::Kafka(Error::ServerError {
-                protocol_error: ProtocolError::OffsetOutOfRange, ..
+                protocol_error: ProtocolError::OffsetOutOfRange,
+                ..
             }) = failure
             {
                 match self.lane.offset(OffsetAt::Earliest).await {
@@ -246,7 +251,11 @@ impl Fetching {
             let outage = away.get_or_insert(Outage { since: asked, said: None });
             if outage.is_to_be_said() {
                 let text = self.lane.connection().unreachable(&failure);
-                tracing::warn!(partition = self.partition, "reading waits, for {} now: {text}", ago(outage.since));
+                tracing::warn!(
+                    partition = self.partition,
+                    "reading waits, for {} now: {text}",
+                    ago(outage.since)
+                );
             }
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}

@@ -79,9 +79,9 @@ async fn make(connection: &Connection, topic: &Topic) -> Result<(), Failure> {
     let partitions = i32::try_from(topic.partitions).unwrap_or(i32::MAX);
     let making = controller.create_topic(&topic.name, partitions, replication, MAKE_LIMIT_MS);
     match connection.watched(generation, limited(making)).await {
-        Err(Failure::Kafka(Error::ServerError { protocol_error: ProtocolError::TopicAlreadyExists, .. })) => {
-            Ok(())
-        }
+        Err(Failure::Kafka(Error::ServerError {
+            protocol_error: ProtocolError::TopicAlreadyExists, ..
+        })) => Ok(()),
         Err(Failure::Kafka(Error::ServerError {
             protocol_error: ProtocolError::InvalidReplicationFactor,
             error_message,
