@@ -234,8 +234,16 @@ fn what_is_too_large_is_refused_whole() {
     block_on(async {
         let log = open(&shared.bootstrap(), &small, 1).await;
         let refused = log.append(vec![numbered(0, 0, 400_000)]).await;
-        assert!(matches!(refused, Err(LogError::TooLarge { .. })), "{refused:?}");
-        log.append(vec![numbered(0, 0, 10)]).await.unwrap();
+        match refused {
+            Err(LogError::TooLarge { bytes, most }) => assert!(bytes > 400_000 && most < bytes),
+            other => panic!("{other:?}"),
+        }
+        // It takes what is small, however much of it there is.
+        log.append((0..300).map(|i| numbered(0, i, 1_000)).collect()).await.unwrap();
+        let mut reader = log.reader(From::Start).await.unwrap();
+        let records = read_until(&mut *reader, |records| records.len() >= 300).await;
+        is_whole(&records);
+        is_in_order(&records, 1, 300);
     });
 }
 

@@ -4,6 +4,7 @@
 //! would hold up everything behind it. Every call has a time limit; after a failure nothing of the old connection is
 //! trusted, and the next call builds a new one.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -64,10 +65,11 @@ impl Kafka {
     /// # Errors
     /// Within ten seconds, when the brokers cannot be reached or refuse; the text names them and says what to do.
     pub async fn open(&self, topic: Topic, source: impl Into<String>) -> Result<KafkaLog, LogError> {
-        let found = tokio::time::timeout(OPEN_LIMIT, topic::find_or_make(&self.connection, &topic)).await;
-        let partitions = match found {
+        let mut last = Failure::Silent;
+        let finding = topic::find_or_make(&self.connection, &topic, &mut last);
+        let partitions = match tokio::time::timeout(OPEN_LIMIT, finding).await {
             Ok(found) => found?,
-            Err(_) => return Err(self.connection.unreachable(&Failure::Silent)),
+            Err(_) => return Err(self.connection.unreachable(&last)),
         };
         let (grown, _) = watch::channel(0);
         let parts = Arc::new(Parts {
@@ -159,10 +161,12 @@ impl KafkaLog {
     async fn append_to(&self, part: &Part, records: Vec<NewRecord>) -> Result<u64, LogError> {
         let sizes: Vec<usize> = records.iter().map(|record| cut::bytes(record, &self.source)).collect();
         let mut failure = Failure::Silent;
+        let mut refused_bytes = 0;
         let all = async {
             let _in_turn = part.writing.lock().await;
             let mut end = 0;
-            for request in cut::requests(&sizes) {
+            let mut requests: VecDeque<cut::Request> = cut::requests(&sizes).into();
+            while let Some(request) = requests.pop_front() {
                 let mut pause = FIRST_PAUSE;
                 loop {
                     let of_request = &records[request.records.clone()];
@@ -172,7 +176,17 @@ impl KafkaLog {
                             end = after;
                             break;
                         }
-                        Err(refused @ (Failure::Refused(_) | Failure::TooLarge)) => return Err(refused),
+                        // A topic may be set to take less at once than others do.
+                        Err(Failure::TooLarge) if request.records.len() > 1 => {
+                            let [first, second] = request.halves();
+                            requests.push_front(second);
+                            requests.push_front(first);
+                            break;
+                        }
+                        Err(refused @ (Failure::Refused(_) | Failure::TooLarge)) => {
+                            refused_bytes = sizes[request.records.start];
+                            return Err(refused);
+                        }
                         Err(failed) => {
                             tracing::debug!("an append to {} failed: {failed}", self.parts.topic);
                             failure = failed;
@@ -187,8 +201,8 @@ impl KafkaLog {
         match tokio::time::timeout(APPEND_LIMIT, all).await {
             Ok(Ok(end)) => Ok(end),
             Ok(Err(Failure::TooLarge)) => Err(LogError::TooLarge {
-                bytes: sizes.into_iter().max().unwrap_or(0),
-                most: MAX_RECORD_BYTES,
+                bytes: refused_bytes,
+                most: MAX_RECORD_BYTES.min(refused_bytes.saturating_sub(1)),
             }),
             Ok(Err(refused)) => Err(self.parts.connection.unreachable(&refused)),
             Err(_) => Err(self.parts.connection.unreachable(&failure)),

@@ -117,7 +117,9 @@ fn innermost(error: &dyn std::error::Error) -> String {
     while let Some(source) = innermost.source() {
         innermost = source;
     }
-    innermost.to_string()
+    let text = innermost.to_string();
+    // rskafka's retries tell of themselves first.
+    text.rsplit_once("Source: ").map_or(text.as_str(), |(_, cause)| cause).to_owned()
 }
 
 impl Failure {

@@ -31,6 +31,15 @@ pub(super) struct Request {
     pub(super) compression: Compression,
 }
 
+impl Request {
+    /// Two requests in place of one that was too large.
+    pub(super) fn halves(&self) -> [Request; 2] {
+        let Range { start, end } = self.records;
+        let middle = start + (end - start) / 2;
+        [start..middle, middle..end].map(|records| Request { records, compression: self.compression })
+    }
+}
+
 /// The requests for records of these sizes, in order.
 pub(super) fn requests(sizes: &[usize]) -> Vec<Request> {
     let mut left: usize = sizes.iter().sum();
