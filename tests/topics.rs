@@ -170,6 +170,44 @@ fn a_run_whose_plan_is_gone_ends_and_says_why() {
     assert_eq!((&end["outcome"], &end["reason"]), (&json!("failed"), &json!("log-truncated")));
 }
 
+#[test]
+fn the_remains_of_a_run_that_ended_are_no_run() {
+    let Some(kafka) = kafka::shared() else { return };
+    let cluster = Cluster::new(&kafka.bootstrap(), Place::new());
+    kafka.create_topic(&cluster.topic, 3);
+    let _workers = cluster.workers(&["--delay", "0s"]);
+    assert_eq!(cluster.orchestrate(&["--once"]).end().code, Some(4));
+    // Retention takes the partition of the run's own events, and leaves those of its objects elsewhere.
+    let run = of_type(&cluster.events(), "RunFinished")[0]["run_id"].as_str().unwrap().to_owned();
+    let partition = i32::try_from(partition_of(run.as_bytes(), 3)).unwrap();
+    kafka.delete_records(&cluster.topic, partition, kafka.ends(&cluster.topic, partition).1);
+    let ended = cluster.orchestrate(&["--once"]).end();
+    assert_eq!(ended.code, Some(4), "{}", ended.err);
+    assert!(ended.out.contains(SUMMARY) && !ended.out.contains(&run), "{}", ended.out);
+}
+
+#[test]
+fn a_topic_that_grows_is_read_whole() {
+    let Some(kafka) = kafka::shared() else { return };
+    let cluster = Cluster::new(&kafka.bootstrap(), Place::new());
+    let orchestrator = cluster.orchestrate(&["--idle"]);
+    let api = orchestrator.api();
+    api.ready();
+    let _workers = cluster.workers(&["--delay", "0s"]);
+    kafka.grow_topic(&cluster.topic, 3);
+    let elected = || {
+        let events = cluster.kafka.records(&cluster.topic).into_iter();
+        let elections = events.filter(|record| record.json()["event_type"] == "OrchestratorElected");
+        elections.map(|record| record.partition).collect::<BTreeSet<_>>()
+    };
+    poll("elections everywhere", || (elected() == [0, 1, 2].into()).then_some(()));
+    // A request of somebody whose client knows of the new partitions, with a key that leads there.
+    let key = (0..).map(|n: u32| n.to_string()).find(|key| partition_of(key.as_bytes(), 3) == 2).unwrap();
+    kafka.produce_raw(&cluster.topic, Some(2), &key, br#"{"event_type":"RunRequested"}"#);
+    let run = poll("the run", || api.get("/runs")["runs"][0]["run_id"].as_str().map(str::to_owned));
+    assert_eq!(by_state(&api.finished(&run))["loaded"].len(), 20);
+}
+
 /// Records that are no events, or of nobody's plan: `number` chooses.
 fn rubbish(number: usize, run: &str) -> Option<Vec<u8>> {
     let text = |text: &str| Some(text.as_bytes().to_vec());

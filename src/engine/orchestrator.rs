@@ -196,8 +196,9 @@ impl Orchestrator {
 
     /// The run that a start without `--idle` asks for. Whether one was asked for is returned.
     async fn ask_for_a_run(&mut self, follower: &mut Follower) -> anyhow::Result<bool> {
-        if !std::mem::take(&mut self.start_a_run) || self.view.read(|known| known.history.active().is_some())
-        {
+        let is_unfinished =
+            || self.view.read(|known| known.history.active().is_some_and(|run| !run.is_remains()));
+        if !std::mem::take(&mut self.start_a_run) || is_unfinished() {
             return Ok(false);
         }
         let request = Request { requested_by: Some("start".into()), ..Request::default() };
