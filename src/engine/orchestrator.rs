@@ -237,7 +237,10 @@ impl Orchestrator {
         if let Some(run) = plan {
             events.extend(self.plan(scheduler, run, now, follower.position()).await?);
         }
-        self.publish(follower, &events).await?;
+        if let Err(error) = self.publish(follower, &events).await {
+            self.view.update(|known| known.history.put_back_strangers(strangers));
+            return Err(error);
+        }
         for event in &events {
             if let Body::RunFinished(finished) = &event.body {
                 metrics::counter!(telemetry::RUNS, "outcome" => finished.outcome.name()).increment(1);
