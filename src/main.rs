@@ -9,7 +9,7 @@ use clap::{CommandFactory, Parser};
 use tokio::sync::watch;
 
 use korch::cli::{Cli, Command, HandlerArgs, PlanArgs, PlanOutput};
-use korch::exit::Exit;
+use korch::exit::{Exit, UsageError};
 use korch::handler::Handler;
 use korch::handler::exec::Exec;
 use korch::handler::simulate::Simulate;
@@ -35,9 +35,17 @@ fn main() -> ExitCode {
                 return Exit::Done.into();
             }
             telemetry::say_to_people(format_args!("error: {error:#}"));
-            let unreachable = matches!(error.downcast_ref(), Some(LogError::Unreachable(_)));
-            if unreachable { Exit::Kafka.into() } else { Exit::Internal.into() }
+            exit_of(&error).into()
         }
+    }
+}
+
+/// The exit code of an error.
+fn exit_of(error: &anyhow::Error) -> Exit {
+    match (error.downcast_ref(), error.is::<UsageError>()) {
+        (Some(LogError::Unreachable(_)), _) => Exit::Kafka,
+        (_, true) => Exit::Usage,
+        _ => Exit::Internal,
     }
 }
 

@@ -279,3 +279,12 @@ fn authority() -> String {
     });
     file.path().display().to_string()
 }
+
+#[test]
+fn a_user_without_a_password_is_an_error_of_usage() {
+    let mut command = support::korch(&["worker", "--stage", "ingest", "--kafka-sasl", "plain"]);
+    command.args(["--kafka-user", "me"]);
+    let ended = support::ended(command);
+    assert_eq!(ended.code, Some(2), "{}", ended.err);
+    assert!(ended.err.contains("KORCH_KAFKA_PASSWORD"), "{}", ended.err);
+}

@@ -54,7 +54,7 @@ pub struct Orchestrator {
 const AFTER_DOUBT: Duration = Duration::from_millis(500);
 /// Heartbeats older than so many leases, and no less than [`KEPT_AT_LEAST`], are trimmed.
 const KEPT_LEASES: u32 = 10;
-const KEPT_AT_LEAST: Duration = Duration::from_secs(60);
+const KEPT_AT_LEAST: Duration = Duration::from_secs(10);
 
 impl Orchestrator {
     /// Leads or stands by until `shutdown`.
