@@ -140,7 +140,7 @@ fn a_taken_port_stops_only_who_serves() {
     assert!(refused.err.contains("--listen") && refused.err.contains(&address), "{}", refused.err);
     let once = run(&["--once"]);
     assert_eq!(once.code, Some(4), "{}", once.err);
-    assert!(once.err.contains(&format!("no API on {address}")), "{}", once.err);
+    assert!(once.err.contains(&format!("no API: cannot listen on {address}")), "{}", once.err);
     assert!(once.out.contains("20 loaded"), "{}", once.out);
 }
 

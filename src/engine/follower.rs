@@ -12,14 +12,18 @@ use crate::view::View;
 /// So many batches are folded at a time: then the caller has its turn, however fast others write.
 const BATCHES_AT_A_TIME: usize = 64;
 
+/// What was written and is not there after so long, though everything was read since, is lost.
+const LOST_AFTER: Duration = Duration::from_secs(5);
+
 /// Reads the log for one view.
 pub struct Follower {
     view: Arc<View>,
     events: Box<dyn Reader>,
     members: Box<dyn Reader>,
     lease: Duration,
-    /// Up to where each partition of the events holds what this process wrote.
+    /// Up to where each partition of the events holds what this process wrote, and when it last did.
     written: Vec<u64>,
+    wrote_at: Instant,
 }
 
 impl Follower {
@@ -41,6 +45,7 @@ impl Follower {
             view,
             lease,
             written: Vec::new(),
+            wrote_at: Instant::now(),
         };
         follower.view.update(|known| {
             for (partition, start) in (0..).zip(starts).filter(|(_, start)| *start > 0) {
@@ -107,6 +112,7 @@ impl Follower {
 
     /// Notes that this process wrote events up to these ends.
     pub fn wrote(&mut self, ends: &[u64]) {
+        self.wrote_at = Instant::now();
         self.written.resize(self.written.len().max(ends.len()), 0);
         for (written, end) in self.written.iter_mut().zip(ends) {
             *written = (*written).max(*end);
@@ -115,7 +121,10 @@ impl Follower {
 
     /// Whether everything that this process wrote is read.
     pub fn is_past_written(&self) -> bool {
-        self.events.position().iter().zip(&self.written).all(|(position, written)| position >= written)
+        let position = self.events.position();
+        position.iter().zip(&self.written).all(|(position, written)| position >= written)
+            // A log that lost records, at a change of brokers, will never reach that end again.
+            || self.events.caught_up().is_some_and(|caught_up| caught_up > self.wrote_at + LOST_AFTER)
     }
 
     /// How far the members have been read.

@@ -42,8 +42,8 @@ pub struct Orchestrator {
     pub lease: Duration,
     /// What the scheduler is told.
     pub settings: Settings,
-    /// Ask for a run once it leads, unless one is unfinished or asked for.
-    pub start_a_run: bool,
+    /// Ask for this run once it leads, unless one is unfinished or asked for.
+    pub start: Option<RunId>,
     /// True: no new object starts.
     pub hold: watch::Receiver<bool>,
     /// True: step down and end.
@@ -73,7 +73,7 @@ impl Orchestrator {
         let mut scheduler: Option<Scheduler> = None;
         let mut trim = Trim::default();
         let tick = (self.lease / 20).clamp(Duration::from_millis(10), Duration::from_millis(250));
-        loop {
+        while !*self.shutdown.borrow() {
             follower.drain().await?;
             let (Some(caught_up), Some(mono)) = (follower.caught_up(), follower.heard_members()) else {
                 follower.wait(tick).await?;
@@ -96,9 +96,6 @@ impl Orchestrator {
             };
             if scheduler.is_some() {
                 trim.look(&self.members, follower.members_position(), self.lease);
-            }
-            if *self.shutdown.borrow() {
-                break;
             }
             if wrote {
                 continue;
@@ -196,19 +193,21 @@ impl Orchestrator {
 
     /// The run that a start without `--idle` asks for. Whether one was asked for is returned.
     async fn ask_for_a_run(&mut self, follower: &mut Follower) -> anyhow::Result<bool> {
-        let is_unfinished =
-            || self.view.read(|known| known.history.active().is_some_and(|run| !run.is_remains()));
-        if !std::mem::take(&mut self.start_a_run) || is_unfinished() {
+        let Some(run) = self.start else { return Ok(false) };
+        if self.view.read(|known| known.history.active().is_some_and(|run| !run.is_remains())) {
+            self.start = None;
             return Ok(false);
         }
         let request = Request { requested_by: Some("start".into()), ..Request::default() };
         let event = Event {
             at: Timestamp::now(),
-            run: Some(RunId(Uuid::now_v7())),
+            run: Some(run),
             epoch: None,
             body: Body::RunRequested(request),
         };
+        // In doubt it is asked for again, under the same id: that changes nothing.
         self.publish(follower, &[event]).await?;
+        self.start = None;
         Ok(true)
     }
 

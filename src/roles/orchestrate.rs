@@ -11,6 +11,7 @@ use uuid::Uuid;
 use crate::api::{self, Api};
 use crate::attend::Attend;
 use crate::cli::roles::OrchestrateArgs;
+use crate::domain::event::RunId;
 use crate::domain::scheduler::Settings;
 use crate::engine::orchestrator::Orchestrator;
 use crate::exit::Exit;
@@ -75,7 +76,7 @@ pub async fn run(
             foreign: args.foreign_stage.iter().copied().collect(),
             offer_timeout: args.offer_timeout,
         },
-        start_a_run: !args.idle,
+        start: (!args.idle).then(|| RunId(Uuid::now_v7())),
         hold: held,
         shutdown: stopping,
     };

@@ -14,6 +14,7 @@ use uuid::Uuid;
 use crate::api::{self, Api};
 use crate::attend::Attend;
 use crate::cli::UpArgs;
+use crate::domain::event::RunId;
 use crate::domain::object::Stage;
 use crate::domain::scheduler::Settings;
 use crate::domain::worker::Identity;
@@ -103,7 +104,7 @@ pub async fn run(
         retries: args.retries,
         lease: LEASE,
         settings: Settings { foreign: Default::default(), offer_timeout: Duration::from_secs(300) },
-        start_a_run: !args.idle,
+        start: (!args.idle).then(|| RunId(Uuid::now_v7())),
         hold: held,
         shutdown: stopping,
     };
