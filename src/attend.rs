@@ -40,12 +40,15 @@ impl Attend {
             let next = view.wait_for(WAIT, |known| {
                 known.leading?;
                 let runs = known.history.runs();
-                let ended = runs.iter().filter_map(|run| Some((run.finished.as_ref()?.0, Some(run.id))));
+                let ended = runs
+                    .iter()
+                    .filter(|run| !run.is_remains())
+                    .filter_map(|run| Some((run.finished.as_ref()?.0, Some(run.id))));
                 ended
                     .filter(|ended| *ended > shown)
                     .min()
                     .and_then(|(_, run)| run)
-                    .or_else(|| known.history.active().map(|run| run.id))
+                    .or_else(|| known.history.active().filter(|run| !run.is_remains()).map(|run| run.id))
             });
             let Some(run) = next.await else { continue };
             if self.once {

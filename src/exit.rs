@@ -21,6 +21,11 @@ pub enum Exit {
     Interrupted = 130,
 }
 
+/// A command line that clap lets through and that cannot be served all the same.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct UsageError(pub String);
+
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> ExitCode {
         ExitCode::from(exit as u8)

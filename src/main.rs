@@ -9,11 +9,11 @@ use clap::{CommandFactory, Parser};
 use tokio::sync::watch;
 
 use korch::cli::{Cli, Command, HandlerArgs, PlanArgs, PlanOutput};
-use korch::exit::Exit;
+use korch::exit::{Exit, UsageError};
 use korch::handler::Handler;
 use korch::handler::exec::Exec;
 use korch::handler::simulate::Simulate;
-use korch::log::LogError;
+use korch::log::{LogError, kafka};
 use korch::planning::Planning;
 use korch::serve::{Seen, Signals};
 use korch::{client, plan_report, roles, telemetry};
@@ -35,9 +35,17 @@ fn main() -> ExitCode {
                 return Exit::Done.into();
             }
             telemetry::say_to_people(format_args!("error: {error:#}"));
-            let unreachable = matches!(error.downcast_ref(), Some(LogError::Unreachable(_)));
-            if unreachable { Exit::Kafka.into() } else { Exit::Internal.into() }
+            exit_of(&error).into()
         }
+    }
+}
+
+/// The exit code of an error.
+fn exit_of(error: &anyhow::Error) -> Exit {
+    match (error.downcast_ref(), error.is::<UsageError>()) {
+        (Some(LogError::Unreachable(_)), _) => Exit::Kafka,
+        (_, true) => Exit::Usage,
+        _ => Exit::Internal,
     }
 }
 
@@ -119,9 +127,9 @@ struct Log(String);
 impl Log {
     fn new(asked: Option<String>, quiet: bool) -> Log {
         let filter = asked.unwrap_or_else(|| if quiet { "warn" } else { "info" }.into());
-        // Whatever rskafka meets is ours to say, in words that help.
-        let mentioned = filter.contains("rskafka");
-        Log(if mentioned { filter } else { format!("{filter},rskafka=off") })
+        // Whatever Kafka's client meets is ours to say, in words that help.
+        let mentioned = filter.contains(kafka::CLIENT);
+        Log(if mentioned { filter } else { format!("{filter},{}=off", kafka::CLIENT) })
     }
 }
 

@@ -317,3 +317,19 @@ fn the_commands_ask_an_orchestrator_on_kafka() {
     assert_eq!(cluster.ask(&api, &["cancel"]).code, Some(2), "nothing is active any more");
     cluster.sound();
 }
+
+#[test]
+fn old_heartbeats_are_let_go_of() {
+    let Some(kafka) = kafka::shared() else { return };
+    let cluster = Cluster::new(&kafka.bootstrap(), Place::new());
+    let orchestrator = cluster.orchestrate(&["--idle", "--lease", "1s"]);
+    let api = orchestrator.api();
+    api.ready();
+    let members = format!("{}.members", cluster.topic);
+    poll("a later start of the members", || (kafka.ends(&members, 0).0 > 0).then_some(()));
+    // Whoever comes now learns all the same who leads.
+    let ui = cluster.ui();
+    let page = ui.page();
+    page.ready();
+    poll("the leader", || (page.get("/workers")["leader"]["epoch"] == 1).then_some(()));
+}

@@ -600,6 +600,27 @@ fn an_answer_before_its_offer_is_late() {
 }
 
 #[test]
+fn of_several_answers_to_one_offer_the_first_counts() {
+    let mut desk = with_strangers(vec![object(1001, &[])]);
+    // One to an offer of another day stands before ours, and reaches the leader with the two that follow it.
+    desk.append(None, None, answer(1001, 1, Some(false)));
+    let offer = desk.look();
+    assert_eq!(offer.late, 1);
+    desk.append(None, None, answer(1001, 1, Some(false)));
+    for event in offer.events {
+        desk.append_event(event);
+    }
+    desk.append(None, None, answer(1001, 1, None));
+    desk.append(None, None, answer(1001, 1, Some(false)));
+    let decision = desk.look();
+    assert_eq!((decision.late, decision.events.len()), (2, 1));
+    for event in decision.events {
+        desk.append_event(event);
+    }
+    assert_eq!(desk.phase(1001), Phase::Loaded);
+}
+
+#[test]
 fn an_offer_that_nobody_answers_goes_out_again() {
     let mut desk = with_strangers(vec![object(1001, &[])]);
     assert_eq!(desk.decide(), ["ready 1001.1"]);

@@ -434,6 +434,16 @@ fn plan(args: &[&str]) -> support::Ended {
 }
 
 #[test]
+fn commands_do_not_get_the_secrets_of_korch() {
+    let place = Place::with(&[(3001, vec![])]);
+    let mut command = place.up_command(&["--once", "--exec", "env > seen"]);
+    command.env("KORCH_KAFKA_PASSWORD", "hush").env("KORCH_API_TOKEN", "hush").env("OTHER", "seen");
+    assert_eq!(ended(command).code, Some(0));
+    let seen = std::fs::read_to_string(place.path("seen")).unwrap();
+    assert!(seen.contains("OTHER=seen") && !seen.contains("hush"), "{seen}");
+}
+
+#[test]
 fn plan_writes_what_it_is_asked_for() {
     let text = plan(&[]);
     assert_eq!(text.code, Some(0), "{}", text.err);

@@ -9,6 +9,7 @@ use clap::{ArgGroup, Args};
 
 use super::{CatalogueArgs, HandlerArgs, Listen, Output, duration};
 use crate::domain::object::Stage;
+use crate::exit::UsageError;
 use crate::log::kafka::{Mechanism, Sasl, Settings, Tls, Topic};
 
 /// Where Kafka is, and who we are to it.
@@ -108,8 +109,9 @@ impl KafkaArgs {
                 .with_context(|| format!("--kafka-password-file {} cannot be read", file.display()))?;
             return Ok(text.lines().next().unwrap_or_default().to_owned());
         }
-        std::env::var(PASSWORD).ok().filter(|password| !password.is_empty()).with_context(|| {
-            format!("--kafka-sasl wants a password: set {PASSWORD} or --kafka-password-file")
+        std::env::var(PASSWORD).ok().filter(|password| !password.is_empty()).ok_or_else(|| {
+            let text = format!("--kafka-sasl wants a password: set {PASSWORD} or --kafka-password-file");
+            UsageError(text).into()
         })
     }
 

@@ -9,7 +9,6 @@ use rustc_hash::FxHashSet;
 use serde::Serialize;
 
 use super::event::{Answer, Body, Counts, Epoch, Event, Outcome, Reject, RunId};
-use super::object::ObjectId;
 use super::run::{Run, Stamp};
 
 /// Finished runs kept in full.
@@ -67,7 +66,7 @@ pub struct History {
     highest_epoch: Epoch,
     /// Where each partition starts, if older records are gone.
     cuts: BTreeMap<u32, u64>,
-    strangers: BTreeMap<ObjectId, StrangersAnswer>,
+    strangers: VecDeque<StrangersAnswer>,
 }
 
 impl History {
@@ -120,7 +119,7 @@ impl History {
         result
     }
 
-    /// Keeps the first answer of each stranger's object until a leader looks at it.
+    /// Keeps strangers' answers until a leader looks at them, the latest where there are too many.
     fn strange(&mut self, event: &Event, stamp: Stamp) {
         let (answer, failed) = match &event.body {
             Body::ObjectLoaded(answer) => (answer, false),
@@ -130,16 +129,22 @@ impl History {
         if answer.meta.foreign {
             return;
         }
-        if self.strangers.len() >= KEPT_STRANGERS && !self.strangers.contains_key(&answer.object) {
-            self.strangers.pop_first();
+        if self.strangers.len() >= KEPT_STRANGERS {
+            self.strangers.pop_front();
         }
-        let answer = StrangersAnswer { answer: answer.clone(), failed, stamp };
-        self.strangers.entry(answer.answer.object).or_insert(answer);
+        self.strangers.push_back(StrangersAnswer { answer: answer.clone(), failed, stamp });
     }
 
-    /// Hands over the strangers' answers that came since the last call.
+    /// Hands over the strangers' answers that came since the last call, in the order in which they were read.
     pub fn take_strangers(&mut self) -> Vec<StrangersAnswer> {
-        std::mem::take(&mut self.strangers).into_values().collect()
+        std::mem::take(&mut self.strangers).into()
+    }
+
+    /// Takes back answers of which nobody knows whether they were adopted: a second adoption changes nothing.
+    pub fn put_back_strangers(&mut self, answers: Vec<StrangersAnswer>) {
+        for answer in answers.into_iter().rev().take(KEPT_STRANGERS.saturating_sub(self.strangers.len())) {
+            self.strangers.push_front(answer);
+        }
     }
 
     fn make_room_for_orphan(&mut self, event: &Event) {

@@ -112,6 +112,13 @@ impl Candidate {
                 }
             }
             Role::Leading { epoch, .. } if highest > epoch => self.role = Role::Standby,
+            Role::Leading { epoch, .. }
+                if (0..partitions).any(|partition| history.elected(partition) < epoch) =>
+            {
+                // The topic has grown: nothing is decided there before it knows who leads.
+                self.role = Role::Electing { epoch };
+                acts.elect = Some(epoch);
+            }
             Role::Leading { .. } => {}
         }
         self.beat(now, members, &mut acts);

@@ -94,6 +94,11 @@ impl Run {
         self.board.as_ref()
     }
 
+    /// Whether only remains of it are in the log: neither its request nor its plan. It may have ended long ago.
+    pub fn is_remains(&self) -> bool {
+        self.request.is_none() && self.board.is_none()
+    }
+
     /// Who stops it, as the reason of its end.
     pub(super) fn cancelled_by(&self) -> Option<String> {
         self.cancel.as_ref()?.1.requested_by.as_ref().map(|who| format!("cancelled by {who}"))

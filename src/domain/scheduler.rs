@@ -215,8 +215,11 @@ impl Scheduler {
         batch: &mut Batch,
     ) -> usize {
         let mut late = 0;
+        // The first answer that fits an offer is the answer to it.
+        let mut answered: FxHashSet<ObjectId> = FxHashSet::default();
         for stranger in strangers {
-            let Some(attempt) = self.open_for(board, stranger) else {
+            let open = self.open_for(board, stranger).filter(|_| answered.insert(stranger.answer.object));
+            let Some(attempt) = open else {
                 late += 1;
                 continue;
             };

@@ -107,12 +107,20 @@ impl Event {
     }
 }
 
-/// The `event_type` of a value that begins as korch's own do, without a look at the rest: other writers may order their
-/// fields otherwise, then there is none. For those who pass over most events.
-pub fn peek_type(value: &[u8]) -> Option<&str> {
+/// What a value says at its beginning, if it begins as korch's own do: its `event_type`, and the attempt where it is about
+/// one. Other writers may order their fields otherwise, then there is none. For those who pass over most events.
+pub fn peek(value: &[u8]) -> Option<(&str, Option<u32>)> {
     let rest = value.strip_prefix(br#"{"event_type":""#)?;
     let end = rest.iter().position(|byte| *byte == b'"')?;
-    std::str::from_utf8(&rest[..end]).ok().filter(|text| !text.contains('\\'))
+    let event_type = std::str::from_utf8(&rest[..end]).ok().filter(|text| !text.contains('\\'))?;
+    let attempt = || {
+        let rest = rest[end + 1..].strip_prefix(br#","id_objet":"#)?;
+        let end = rest.iter().position(|byte| *byte == b',')?;
+        let rest = rest[end..].strip_prefix(br#","attempt":"#)?;
+        let end = rest.iter().position(|byte| *byte == b',')?;
+        std::str::from_utf8(&rest[..end]).ok()?.parse().ok()
+    };
+    Some((event_type, attempt()))
 }
 
 impl Serialize for Event {
@@ -322,14 +330,18 @@ mod tests {
 
     #[test]
     fn the_type_is_seen_at_a_glance_or_not_at_all() {
-        assert_eq!(peek_type(br#"{"event_type":"ObjectLoaded","id_objet":1}"#), Some("ObjectLoaded"));
+        assert_eq!(peek(br#"{"event_type":"ObjectLoaded","id_objet":1}"#), Some(("ObjectLoaded", None)));
+        assert_eq!(
+            peek(br#"{"event_type":"ObjectReady","id_objet":1001,"attempt":12,"meta":null}"#),
+            Some(("ObjectReady", Some(12)))
+        );
         let event =
             Event { at: Timestamp::UNIX_EPOCH, run: None, epoch: Some(1), body: Body::OrchestratorElected };
-        assert_eq!(peek_type(&event.encode()), Some("OrchestratorElected"));
+        assert_eq!(peek(&event.encode()), Some(("OrchestratorElected", None)));
         for other in
             [r#"{ "event_type":"X"}"#, r#"{"event_type":"X"#, r#"{"event_type":"Ob\u006a"}"#, "", "[1]"]
         {
-            assert_eq!(peek_type(other.as_bytes()), None, "{other}");
+            assert_eq!(peek(other.as_bytes()), None, "{other}");
         }
     }
 

@@ -39,6 +39,8 @@ pub struct Start {
     pub held: Held,
     /// The object's entry.
     pub entry: Entry,
+    /// The partition of the assignment: there the leader looks for the answer, however many partitions others know of.
+    pub partition: u32,
 }
 
 /// What a worker holds and has seen.
@@ -79,12 +81,19 @@ impl Worker {
         &self.identity
     }
 
-    /// Whether an event of this type can concern a worker at all.
-    pub fn concerns_type(event_type: &str) -> bool {
-        !matches!(
-            event_type,
-            "ObjectLoaded" | "ObjectFailed" | "ObjectSkipped" | "RunPlanned" | "RunRequested"
-        )
+    /// Whether an event, of which no more is known than what [`peek`](super::wire::peek) sees, may concern this worker.
+    pub fn may_concern(&self, value: &[u8]) -> bool {
+        match super::wire::peek(value) {
+            Some(("ObjectLoaded" | "ObjectFailed" | "ObjectSkipped" | "RunPlanned" | "RunRequested", _))
+            | Some(("ObjectReady", Some(1))) => false,
+            // A first attempt ends no other one, so it is for whoever is named in it.
+            Some(("ObjectAssigned", Some(1))) => {
+                let mut buffer = Uuid::encode_buffer();
+                let instance = self.identity.instance.hyphenated().encode_lower(&mut buffer).as_bytes();
+                value.windows(instance.len()).any(|text| text == instance)
+            }
+            _ => true,
+        }
     }
 
     /// Whether an event can concern a worker at all, by its type alone.
@@ -124,7 +133,11 @@ impl Worker {
                     && !self.holds(&held)
                     && !self.done.contains(&held)
                 {
-                    self.queue.push_back(Start { held, entry: assigned.entry.clone() });
+                    self.queue.push_back(Start {
+                        held,
+                        entry: assigned.entry.clone(),
+                        partition: place.partition,
+                    });
                 }
                 self.end(|held| is_earlier(held, run, assigned.object, assigned.attempt))
             }
@@ -256,4 +269,47 @@ impl Worker {
 
 fn is_earlier(held: &Held, run: RunId, object: ObjectId, attempt: u32) -> bool {
     held.run_id == run && held.id_objet == object && held.attempt < attempt
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::event::{Assigned, Ready};
+
+    #[test]
+    fn what_is_passed_over_unread_concerns_others() {
+        let instance = Uuid::from_u128(7);
+        let identity = Identity {
+            name: "w".into(),
+            instance,
+            stages: vec![Stage::Ingest],
+            slots: 1,
+            lease: Duration::from_secs(10),
+        };
+        let worker = Worker::new(identity);
+        let assigned = |instance, attempt| {
+            let worker = "w".into();
+            Body::ObjectAssigned(Assigned { object: ObjectId(1001), attempt, worker, instance, entry: None })
+        };
+        let ready =
+            |attempt| Body::ObjectReady(Ready { object: ObjectId(1001), attempt, cause: None, entry: None });
+        let loaded =
+            Body::ObjectLoaded(Answer { object: ObjectId(1001), attempt: 1, meta: AnswerMeta::default() });
+        let other = Uuid::from_u128(8);
+        for (body, expected) in [
+            (assigned(instance, 1), true),
+            (assigned(other, 1), false),
+            (assigned(other, 2), true),
+            (ready(1), false),
+            (ready(2), true),
+            (loaded, false),
+            (Body::OrchestratorElected, true),
+            (Body::RunCancelRequested(Default::default()), true),
+        ] {
+            let event =
+                Event { at: Timestamp::UNIX_EPOCH, run: Some(RunId(Uuid::nil())), epoch: Some(1), body };
+            assert_eq!(worker.may_concern(&event.encode()), expected, "{event:?}");
+        }
+        assert!(worker.may_concern(b"anything else"));
+    }
 }

@@ -60,7 +60,7 @@ impl ForeignWorker {
         let mut members = self.members.reader(From::Start).await?;
         if let Some(Rival::Serves(name)) = self.look_for_rivals(&mut *members).await? {
             telemetry::say_to_people(format_args!(
-                "error: {name} serves this stage for the old orchestrator: end it first, or give this one its --name"
+                "error: {name} serves this stage for the old orchestrator: end it first; under its --name this one would take its place"
             ));
             return Ok(Exit::Usage);
         }

@@ -54,7 +54,7 @@ pub struct Orchestrator {
 const AFTER_DOUBT: Duration = Duration::from_millis(500);
 /// Heartbeats older than so many leases, and no less than [`KEPT_AT_LEAST`], are trimmed.
 const KEPT_LEASES: u32 = 10;
-const KEPT_AT_LEAST: Duration = Duration::from_secs(60);
+const KEPT_AT_LEAST: Duration = Duration::from_secs(10);
 
 impl Orchestrator {
     /// Leads or stands by until `shutdown`.
@@ -149,6 +149,8 @@ impl Orchestrator {
         let beats = acts.members.into_iter().map(|member| NewRecord::plain("", member.encode()));
         append(&*self.members, beats.collect()).await?;
         if let Some(epoch) = acts.elect {
+            // A topic that has grown: until the new partitions know of it, this reign decides nothing.
+            *scheduler = None;
             self.elect(follower, epoch).await?;
             return Ok(true);
         }
@@ -194,8 +196,9 @@ impl Orchestrator {
 
     /// The run that a start without `--idle` asks for. Whether one was asked for is returned.
     async fn ask_for_a_run(&mut self, follower: &mut Follower) -> anyhow::Result<bool> {
-        if !std::mem::take(&mut self.start_a_run) || self.view.read(|known| known.history.active().is_some())
-        {
+        let is_unfinished =
+            || self.view.read(|known| known.history.active().is_some_and(|run| !run.is_remains()));
+        if !std::mem::take(&mut self.start_a_run) || is_unfinished() {
             return Ok(false);
         }
         let request = Request { requested_by: Some("start".into()), ..Request::default() };
@@ -228,12 +231,16 @@ impl Orchestrator {
         });
         let Decision { mut events, plan, late } = decision;
         if late > 0 {
+            metrics::counter!(telemetry::EVENTS_REJECTED, "reason" => "late").increment(late as u64);
             tracing::debug!(late, "answers of strangers that no open offer waits for");
         }
         if let Some(run) = plan {
             events.extend(self.plan(scheduler, run, now, follower.position()).await?);
         }
-        self.publish(follower, &events).await?;
+        if let Err(error) = self.publish(follower, &events).await {
+            self.view.update(|known| known.history.put_back_strangers(strangers));
+            return Err(error);
+        }
         for event in &events {
             if let Body::RunFinished(finished) = &event.body {
                 metrics::counter!(telemetry::RUNS, "outcome" => finished.outcome.name()).increment(1);

@@ -14,7 +14,6 @@ use tokio::task::AbortHandle;
 use crate::domain::event::{Answer, AnswerMeta, Body, Event};
 use crate::domain::member::{Held, Member, Members, WorkerState};
 use crate::domain::object::Stage;
-use crate::domain::wire::peek_type;
 use crate::domain::worker::{Identity, Start, Worker};
 use crate::handler::{Handler, Outcome, Task};
 use crate::log::{From, Log, LogError, NewRecord, Reader, Record, truncated};
@@ -39,6 +38,7 @@ pub struct WorkerRole {
 /// An attempt that is over.
 struct Done {
     held: Held,
+    partition: u32,
     stage: Stage,
     started_at: Timestamp,
     took: Duration,
@@ -51,7 +51,8 @@ struct AtWork {
     worker: Worker,
     known: Members,
     origin: Instant,
-    tasks: HashMap<Held, AbortHandle>,
+    /// What runs, and the partition of its assignment.
+    tasks: HashMap<Held, (AbortHandle, u32)>,
     /// Work that was done on the spot and is not answered yet.
     over: Vec<Done>,
     /// Answers that wait to be sent.
@@ -70,8 +71,15 @@ type Beating = BoxFuture<'static, (Instant, WorkerState, Result<(), LogError>)>;
 #[derive(Clone)]
 struct Answered {
     held: Held,
+    partition: u32,
     stage: Stage,
     event: Event,
+}
+
+impl Answered {
+    fn record(&self) -> NewRecord {
+        NewRecord { partition: Some(self.partition), ..NewRecord::of(&self.event) }
+    }
 }
 
 /// So many answers go into one append.
@@ -249,8 +257,8 @@ impl AtWork {
 
     fn fold(&mut self, records: &[Arc<Record>]) {
         for record in records {
-            // Most events are others' answers: they are not worth a decoding.
-            if peek_type(&record.value).is_some_and(|event_type| !Worker::concerns_type(event_type)) {
+            // Most events are for others: they are not worth a decoding.
+            if !self.worker.may_concern(&record.value) {
                 continue;
             }
             let Ok(event) = record.event() else { continue };
@@ -258,7 +266,7 @@ impl AtWork {
                 continue;
             }
             for held in self.worker.apply(event, record.stamp().place, &self.known) {
-                if let Some(task) = self.tasks.remove(&held) {
+                if let Some((task, _)) = self.tasks.remove(&held) {
                     tracing::info!(
                         id_objet = held.id_objet.0,
                         attempt = held.attempt,
@@ -273,7 +281,7 @@ impl AtWork {
 
     /// Starts what waits, while a slot is free.
     fn start(&mut self) {
-        while let Some(Start { held, entry }) = self.worker.start() {
+        while let Some(Start { held, entry, partition }) = self.worker.start() {
             let stage = self.stage_of(held);
             let task = Task {
                 object: held.id_objet,
@@ -286,7 +294,7 @@ impl AtWork {
                 && let Some(outcome) = self.role.handler.handle(&task).now_or_never()
             {
                 let (started_at, took) = (Timestamp::now(), Duration::ZERO);
-                self.over.push(Done { held, stage, started_at, took, outcome });
+                self.over.push(Done { held, partition, stage, started_at, took, outcome });
                 continue;
             }
             let (handler, done) = (self.role.handler.clone(), self.done.clone());
@@ -294,9 +302,11 @@ impl AtWork {
                 let (started_at, start) = (Timestamp::now(), Instant::now());
                 let outcome = handler.handle(&task).await;
                 // The channel closes with the worker: then nobody waits for this.
-                let _ = done.send(Done { held, stage, started_at, took: start.elapsed(), outcome }).await;
+                let _ = done
+                    .send(Done { held, partition, stage, started_at, took: start.elapsed(), outcome })
+                    .await;
             });
-            self.tasks.insert(held, task.abort_handle());
+            self.tasks.insert(held, (task.abort_handle(), partition));
         }
     }
 
@@ -313,7 +323,7 @@ impl AtWork {
 
     /// Puts the answers to what is over into the outbox.
     fn answer(&mut self, over: Vec<Done>) {
-        for Done { held, stage, started_at, took, outcome } in over {
+        for Done { held, partition, stage, started_at, took, outcome } in over {
             self.tasks.remove(&held);
             let mut meta = AnswerMeta {
                 worker: Some(self.role.identity.name.clone()),
@@ -331,7 +341,7 @@ impl AtWork {
                 }
             }
             if let Some(event) = self.worker.finish(held, failed, meta, Timestamp::now()) {
-                self.outbox.push_back(Answered { held, stage, event });
+                self.outbox.push_back(Answered { held, partition, stage, event });
             }
         }
     }
@@ -343,7 +353,7 @@ impl AtWork {
         }
         let most = if self.one_by_one { 1 } else { MOST_ANSWERS };
         let answers: Vec<Answered> = self.outbox.drain(..most.min(self.outbox.len())).collect();
-        let records = answers.iter().map(|answer| NewRecord::of(&answer.event)).collect();
+        let records = answers.iter().map(Answered::record).collect();
         let log = self.role.events.clone();
         Some(Box::pin(async move {
             let said = log.append(records).await.map(drop);
@@ -393,7 +403,7 @@ impl AtWork {
         let over = self
             .tasks
             .drain()
-            .map(|(held, task)| {
+            .map(|(held, (task, partition))| {
                 task.abort();
                 let failure = crate::handler::Failure {
                     error: "the worker was told to stop before it was done".into(),
@@ -402,6 +412,7 @@ impl AtWork {
                 };
                 Done {
                     held,
+                    partition,
                     stage: Stage::of_id(held.id_objet).unwrap_or(Stage::Application),
                     started_at: Timestamp::now(),
                     took: Duration::ZERO,

@@ -76,6 +76,9 @@ impl Exec {
         command
             .arg("-c")
             .arg(&self.command)
+            // korch's own secrets are no business of the work's.
+            .env_remove("KORCH_KAFKA_PASSWORD")
+            .env_remove("KORCH_API_TOKEN")
             .env("KORCH_OBJECT_ID", task.object.to_string())
             .env("KORCH_STAGE", task.stage.name())
             .env("KORCH_RUN_ID", &task.run_id)

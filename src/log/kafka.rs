@@ -4,13 +4,16 @@
 //! would hold up everything behind it. Every call has a time limit; after a failure nothing of the old connection is
 //! trusted, and the next call builds a new one.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use futures_util::future::try_join_all;
+use parking_lot::RwLock;
 use rskafka::client::partition::OffsetAt;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
+use tokio::task::JoinSet;
 
 use super::{From, Log, LogError, NewRecord, Reader};
 use crate::domain::partition::partition_of;
@@ -24,12 +27,17 @@ mod topic;
 pub use connection::{Mechanism, Sasl, Settings, Tls};
 pub use topic::Topic;
 
-/// Opening the log takes no longer than this.
-const OPEN_LIMIT: Duration = Duration::from_secs(9);
+/// What the client below calls itself in log lines.
+pub const CLIENT: &str = "rskafka";
+/// Opening the log takes no longer than this: a process that cannot has to have ended after ten seconds, on a busy machine
+/// too.
+const OPEN_LIMIT: Duration = Duration::from_secs(8);
 /// An append, with all of its tries, takes no longer than this.
 const APPEND_LIMIT: Duration = Duration::from_secs(10);
 /// What is asked besides, with all of its tries, takes no longer than this.
 const ASK_LIMIT: Duration = Duration::from_secs(8);
+/// Whether the topic has more partitions is asked so often.
+const LOOK_FOR_GROWTH: Duration = Duration::from_secs(10);
 /// The pause after a failed try; twice as long after each, up to [`MOST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const MOST_PAUSE: Duration = Duration::from_secs(1);
@@ -57,64 +65,130 @@ impl Kafka {
     /// # Errors
     /// Within ten seconds, when the brokers cannot be reached or refuse; the text names them and says what to do.
     pub async fn open(&self, topic: Topic, source: impl Into<String>) -> Result<KafkaLog, LogError> {
-        let found = tokio::time::timeout(OPEN_LIMIT, topic::find_or_make(&self.connection, &topic)).await;
-        let partitions = match found {
+        let mut last = Failure::Silent;
+        let finding = topic::find_or_make(&self.connection, &topic, &mut last);
+        let partitions = match tokio::time::timeout(OPEN_LIMIT, finding).await {
             Ok(found) => found?,
-            Err(_) => return Err(self.connection.unreachable(&Failure::Silent)),
+            Err(_) => return Err(self.connection.unreachable(&last)),
         };
-        let lanes = |kind| {
-            (0..partitions)
-                .map(|partition| Lane::new(self.connection.clone(), &topic.name, partition, kind))
-                .collect()
-        };
-        Ok(KafkaLog {
+        let (grown, _) = watch::channel(0);
+        let parts = Arc::new(Parts {
             connection: self.connection.clone(),
-            id: format!("kafka/{}", topic.name),
-            source: source.into(),
-            writers: lanes("write"),
-            askers: lanes("ask"),
-            writing: (0..partitions).map(|_| Mutex::default()).collect(),
-            topic: topic.name,
-        })
+            topic: topic.name.clone(),
+            list: RwLock::default(),
+            grown,
+        });
+        parts.grow_to(partitions);
+        let mut looking = JoinSet::new();
+        if !topic.exactly {
+            looking.spawn(look_for_growth(parts.clone(), topic.clone()));
+        }
+        Ok(KafkaLog { id: format!("kafka/{}", topic.name), source: source.into(), parts, _looking: looking })
+    }
+}
+
+/// What is kept for each partition.
+struct Part {
+    writer: Lane,
+    /// For offsets and deletions.
+    asker: Lane,
+    /// Held while requests are under way: the next ones wait, so order holds.
+    writing: Mutex<()>,
+}
+
+/// The partitions that are known. A topic may grow, it never shrinks.
+struct Parts {
+    connection: Arc<Connection>,
+    topic: String,
+    list: RwLock<Vec<Arc<Part>>>,
+    /// How many there are, for the readers.
+    grown: watch::Sender<u32>,
+}
+
+impl Parts {
+    fn all(&self) -> Vec<Arc<Part>> {
+        self.list.read().clone()
+    }
+
+    fn count(&self) -> u32 {
+        u32::try_from(self.list.read().len()).unwrap_or(u32::MAX)
+    }
+
+    fn grow_to(&self, partitions: u32) {
+        let mut list = self.list.write();
+        for partition in u32::try_from(list.len()).unwrap_or(u32::MAX)..partitions {
+            let lane = |purpose| Lane::new(self.connection.clone(), &self.topic, partition, purpose);
+            list.push(Arc::new(Part {
+                writer: lane("write"),
+                asker: lane("ask"),
+                writing: Mutex::default(),
+            }));
+        }
+        drop(list);
+        self.grown.send_if_modified(|known| {
+            let grows = *known < partitions;
+            *known = partitions.max(*known);
+            grows
+        });
+    }
+}
+
+/// Notices partitions that somebody adds.
+async fn look_for_growth(parts: Arc<Parts>, topic: Topic) {
+    loop {
+        tokio::time::sleep(LOOK_FOR_GROWTH).await;
+        // No answer says nothing: the readers and writers tell when Kafka is away.
+        if let Ok(Some(partitions)) = topic::find(&parts.connection, &topic).await
+            && partitions > parts.count()
+        {
+            tracing::info!(partitions, "the topic {} has grown", topic.name);
+            parts.grow_to(partitions);
+        }
     }
 }
 
 /// A topic as a log.
 pub struct KafkaLog {
-    connection: Arc<Connection>,
     id: String,
-    topic: String,
     source: String,
-    /// One a partition.
-    writers: Vec<Lane>,
-    /// For offsets and deletions, one a partition.
-    askers: Vec<Lane>,
-    /// Held while a partition's requests are under way: the next ones wait, so order holds.
-    writing: Vec<Mutex<()>>,
+    parts: Arc<Parts>,
+    /// Ended with the log.
+    _looking: JoinSet<()>,
 }
 
 impl KafkaLog {
     /// Appends to one partition, in order; returns the offset after the last record.
-    async fn append_to(&self, partition: usize, records: Vec<NewRecord>) -> Result<u64, LogError> {
-        let records: Vec<rskafka::record::Record> =
-            records.iter().map(|record| cut::record(record, &self.source)).collect();
-        let sizes: Vec<usize> = records.iter().map(cut::bytes).collect();
+    async fn append_to(&self, part: &Part, records: Vec<NewRecord>) -> Result<u64, LogError> {
+        let sizes: Vec<usize> = records.iter().map(|record| cut::bytes(record, &self.source)).collect();
         let mut failure = Failure::Silent;
+        let mut refused_bytes = 0;
         let all = async {
-            let _in_turn = self.writing[partition].lock().await;
+            let _in_turn = part.writing.lock().await;
             let mut end = 0;
-            for request in cut::requests(&sizes) {
+            let mut requests: VecDeque<cut::Request> = cut::requests(&sizes).into();
+            while let Some(request) = requests.pop_front() {
                 let mut pause = FIRST_PAUSE;
                 loop {
-                    let batch = records[request.records.clone()].to_vec();
-                    match self.writers[partition].produce(batch, request.compression).await {
+                    let of_request = &records[request.records.clone()];
+                    let batch = of_request.iter().map(|record| cut::record(record, &self.source)).collect();
+                    match part.writer.produce(batch, request.compression).await {
                         Ok(after) => {
                             end = after;
                             break;
                         }
-                        Err(refused @ (Failure::Refused(_) | Failure::TooLarge)) => return Err(refused),
+                        // A topic may be set to take less at once than others do.
+                        Err(Failure::TooLarge) if request.records.len() > 1 => {
+                            let [first, second] = request.halves();
+                            requests.push_front(second);
+                            requests.push_front(first);
+                            break;
+                        }
+                        Err(refused @ (Failure::Refused(_) | Failure::TooLarge)) => {
+                            refused_bytes = sizes[request.records.start];
+                            return Err(refused);
+                        }
                         Err(failed) => {
-                            tracing::debug!(partition, "an append to {} failed: {failed}", self.topic);
+                            tracing::debug!("an append to {} failed: {failed}", self.parts.topic);
                             failure = failed;
                         }
                     }
@@ -127,22 +201,22 @@ impl KafkaLog {
         match tokio::time::timeout(APPEND_LIMIT, all).await {
             Ok(Ok(end)) => Ok(end),
             Ok(Err(Failure::TooLarge)) => Err(LogError::TooLarge {
-                bytes: sizes.into_iter().max().unwrap_or(0),
-                most: MAX_RECORD_BYTES,
+                bytes: refused_bytes,
+                most: MAX_RECORD_BYTES.min(refused_bytes.saturating_sub(1)),
             }),
-            Ok(Err(refused)) => Err(self.connection.unreachable(&refused)),
-            Err(_) => Err(self.connection.unreachable(&failure)),
+            Ok(Err(refused)) => Err(self.parts.connection.unreachable(&refused)),
+            Err(_) => Err(self.parts.connection.unreachable(&failure)),
         }
     }
 
     /// Asks every partition for an offset.
     async fn offsets(&self, at: OffsetAt) -> Result<Vec<u64>, LogError> {
-        try_join_all(self.askers.iter().map(|asker| async move {
+        try_join_all(self.parts.all().into_iter().map(|part| async move {
             let mut failure = Failure::Silent;
             let asking = async {
                 let mut pause = FIRST_PAUSE;
                 loop {
-                    match asker.offset(at).await {
+                    match part.asker.offset(at).await {
                         Ok(offset) => return Ok(offset),
                         Err(refused @ Failure::Refused(_)) => return Err(refused),
                         Err(failed) => failure = failed,
@@ -152,7 +226,9 @@ impl KafkaLog {
                 }
             };
             let answer = tokio::time::timeout(ASK_LIMIT, asking).await;
-            answer.unwrap_or_else(|_| Err(failure)).map_err(|failure| self.connection.unreachable(&failure))
+            answer
+                .unwrap_or_else(|_| Err(failure))
+                .map_err(|failure| self.parts.connection.unreachable(&failure))
         }))
         .await
     }
@@ -165,12 +241,13 @@ impl Log for KafkaLog {
     }
 
     fn partitions(&self) -> u32 {
-        u32::try_from(self.writers.len()).unwrap_or(u32::MAX)
+        self.parts.count()
     }
 
     async fn append(&self, records: Vec<NewRecord>) -> Result<Vec<u64>, LogError> {
-        let partitions = self.partitions();
-        let mut by_partition: Vec<Vec<NewRecord>> = (0..partitions).map(|_| Vec::new()).collect();
+        let parts = self.parts.all();
+        let partitions = u32::try_from(parts.len()).unwrap_or(u32::MAX);
+        let mut by_partition: Vec<Vec<NewRecord>> = parts.iter().map(|_| Vec::new()).collect();
         for record in records {
             let bytes = record.key.len() + record.value.len();
             if bytes > MAX_RECORD_BYTES {
@@ -182,13 +259,13 @@ impl Log for KafkaLog {
                 None => {
                     return Err(LogError::Unavailable(format!(
                         "{} has no partition {partition}",
-                        self.topic
+                        self.parts.topic
                     )));
                 }
             }
         }
-        let appends = by_partition.into_iter().enumerate().map(|(partition, records)| async move {
-            if records.is_empty() { Ok(0) } else { self.append_to(partition, records).await }
+        let appends = parts.iter().zip(by_partition).map(|(part, records)| async move {
+            if records.is_empty() { Ok(0) } else { self.append_to(part, records).await }
         });
         try_join_all(appends).await
     }
@@ -202,8 +279,11 @@ impl Log for KafkaLog {
     }
 
     async fn truncate(&self, before: &[u64]) -> Result<(), LogError> {
-        for (asker, before) in self.askers.iter().zip(before).filter(|(_, before)| **before > 0) {
-            asker.delete(*before).await.map_err(|failure| self.connection.unreachable(&failure))?;
+        for (part, before) in self.parts.all().iter().zip(before).filter(|(_, before)| **before > 0) {
+            part.asker
+                .delete(*before)
+                .await
+                .map_err(|failure| self.parts.connection.unreachable(&failure))?;
         }
         Ok(())
     }
@@ -212,17 +292,18 @@ impl Log for KafkaLog {
         let position = match from {
             From::Start => self.starts().await?,
             From::End => self.ends().await?,
-            From::Offsets(offsets) if offsets.len() == self.writers.len() => offsets,
+            From::Offsets(offsets) if offsets.len() <= self.partitions() as usize => offsets,
             From::Offsets(offsets) => {
                 return Err(LogError::Unavailable(format!(
                     "offsets of {} partitions were given, {} has {}",
                     offsets.len(),
-                    self.topic,
-                    self.writers.len()
+                    self.parts.topic,
+                    self.partitions()
                 )));
             }
         };
-        Ok(Box::new(reader::KafkaReader::start(&self.connection, &self.topic, position)))
+        let grown = self.parts.grown.subscribe();
+        Ok(Box::new(reader::KafkaReader::start(&self.parts.connection, &self.parts.topic, position, grown)))
     }
 }
 

@@ -3,6 +3,7 @@
 #![allow(dead_code, clippy::unwrap_used, missing_docs)]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::process::Command;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::kafka::{Client, Record, unique_topic};
-use crate::support::{Api, Ended, Korch, Place, ended, korch, poll};
+use crate::support::{Api, Ended, Korch, Place, by_state, ended, korch, poll};
 
 /// A lease that a busy machine keeps, and a test need not wait long for.
 pub const LEASE: &str = "2s";
@@ -40,6 +41,10 @@ pub fn random() -> fastrand::Rng {
     eprintln!("KORCH_SEED={seed}");
     fastrand::Rng::with_seed(seed)
 }
+
+/// What a worker's `--exec` runs so that objects of the stage `standardize` wait until [`Cluster::open_the_gate`]: whatever
+/// a test does before that, it does in mid-run.
+pub const GATED: &str = "if [ $KORCH_STAGE = standardize ]; then until [ -e gate ]; do sleep 0.02; done; fi";
 
 /// A catalogue, a Kafka and a topic of its own.
 pub struct Cluster {
@@ -101,6 +106,20 @@ impl Cluster {
     /// What the members said.
     pub fn members(&self) -> Vec<Value> {
         self.kafka.read_all(&format!("{}.members", self.topic))
+    }
+
+    /// Lets go what waits in [`GATED`].
+    pub fn open_the_gate(&self) {
+        fs::write(self.place.path("gate"), "").unwrap();
+    }
+
+    /// Waits until so many objects of the one run are at work; returns the run.
+    pub fn in_mid_run(&self, api: &Api, running: usize) -> String {
+        poll("objects at work", || {
+            let run = api.get("/runs")["runs"][0]["run_id"].as_str()?.to_owned();
+            let states = by_state(&api.get(&format!("/runs/{run}")));
+            (states.get("running").is_some_and(|ids| ids.len() >= running)).then_some(run)
+        })
     }
 
     /// Runs a command that asks an API.

@@ -316,6 +316,11 @@ impl Api {
         answer
     }
 
+    /// What is answered, whatever it is.
+    pub fn ask(&self, path: &str) -> (u16, Value) {
+        self.call("GET", path, "", "")
+    }
+
     pub fn post(&self, path: &str) -> (u16, Value) {
         self.call("POST", path, "", "")
     }

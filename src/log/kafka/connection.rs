@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rskafka::BackoffConfig;
-use rskafka::client::error::{Error, ProtocolError};
+use rskafka::client::error::{Error, ProtocolError, RequestError};
 use rskafka::client::partition::{Compression, OffsetAt, PartitionClient, UnknownTopicHandling};
 use rskafka::client::{Client, ClientBuilder, Credentials, SaslConfig};
 use rskafka::record::{Record, RecordAndOffset};
@@ -117,7 +117,9 @@ fn innermost(error: &dyn std::error::Error) -> String {
     while let Some(source) = innermost.source() {
         innermost = source;
     }
-    innermost.to_string()
+    let text = innermost.to_string();
+    // rskafka's retries tell of themselves first.
+    text.rsplit_once("Source: ").map_or(text.as_str(), |(_, cause)| cause).to_owned()
 }
 
 impl Failure {
@@ -152,7 +154,19 @@ impl Failure {
 
     /// Whether it lies in what was read, and not in the way there.
     pub(super) fn is_of_the_record(&self) -> bool {
-        matches!(self, Failure::Kafka(Error::InvalidResponse(_)))
+        use RequestError::{ReadError, ReadVersionedError, TooMuchData};
+        matches!(
+            self,
+            Failure::Kafka(
+                Error::InvalidResponse(_)
+                    | Error::Request(ReadError(_) | ReadVersionedError(_) | TooMuchData { .. })
+            )
+        )
+    }
+
+    /// Whether it is the mark of a transaction's end, which nobody is shown: rskafka cannot read one.
+    pub(super) fn is_a_marker(&self) -> bool {
+        self.is_of_the_record() && self.to_string().contains("control batch")
     }
 }
 
@@ -228,7 +242,9 @@ impl Connection {
                 init_backoff: Duration::from_millis(50),
                 max_backoff: Duration::from_secs(1),
                 base: 2.0,
-                deadline: Some(Duration::from_secs(2)),
+                // Short: whoever calls tries again, and a refusal, of a password say, is to be told within the call's
+                // limit.
+                deadline: Some(Duration::from_millis(500)),
             });
         if let Some(tls) = &self.tls {
             builder = builder.tls_config(tls.clone());
@@ -436,6 +452,7 @@ impl Lane {
         let result = call.await;
         if let Err(failure) = &result
             && !matches!(failure, Failure::TooLarge)
+            && !failure.is_a_marker()
             && let Some((_, generation)) = self.client.lock().await.take()
         {
             tracing::debug!(

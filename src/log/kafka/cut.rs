@@ -31,6 +31,15 @@ pub(super) struct Request {
     pub(super) compression: Compression,
 }
 
+impl Request {
+    /// Two requests in place of one that was too large.
+    pub(super) fn halves(&self) -> [Request; 2] {
+        let Range { start, end } = self.records;
+        let middle = start + (end - start) / 2;
+        [start..middle, middle..end].map(|records| Request { records, compression: self.compression })
+    }
+}
+
 /// The requests for records of these sizes, in order.
 pub(super) fn requests(sizes: &[usize]) -> Vec<Request> {
     let mut left: usize = sizes.iter().sum();
@@ -75,9 +84,12 @@ fn now() -> DateTime<Utc> {
 }
 
 /// What a record takes in a request, about.
-pub(super) fn bytes(record: &Record) -> usize {
-    // Lengths, deltas and attributes are variable; they take 2 bytes a header and some 12 a record.
-    record.approximate_size() + 2 * record.headers.len() + 12
+pub(super) fn bytes(new: &NewRecord, source: &str) -> usize {
+    /// Names, ids, times and lengths of the headers, as they are with ids of four digits.
+    const HEADERS_BYTES: usize = 215;
+    // Lengths, deltas and attributes are variable; they take some 12 bytes.
+    let headers = new.envelope.map_or(0, |_| HEADERS_BYTES + source.len());
+    new.key.len() + new.value.len() + headers + 12
 }
 
 #[cfg(test)]
@@ -106,6 +118,18 @@ mod tests {
         let many = vec![1_000; 1_000];
         check(&many, &[(0..900, NoCompression), (900..1_000, NoCompression)]);
         check(&vec![1_000; 910], &[(0..900, NoCompression), (900..910, Lz4)]);
+    }
+
+    #[test]
+    fn the_size_of_a_record_is_known_before_it_is_made() {
+        use crate::domain::event::{Body, Event};
+        let at = jiff::Timestamp::UNIX_EPOCH;
+        let event = Event { at, run: None, epoch: Some(7), body: Body::OrchestratorElected };
+        for new in [NewRecord::of(&event), NewRecord::plain("1001", "some value")] {
+            let made = record(&new, "/korch/a").approximate_size();
+            let guessed = bytes(&new, "/korch/a");
+            assert!((made..made + 80).contains(&guessed), "{guessed} for {made}");
+        }
     }
 
     #[test]

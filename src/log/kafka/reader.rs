@@ -10,6 +10,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use rskafka::client::error::{Error, ProtocolError};
 use rskafka::client::partition::OffsetAt;
 use rskafka::record::RecordAndOffset;
+use tokio::sync::watch;
 
 use super::connection::{Connection, Failure, Lane};
 use super::{FIRST_PAUSE, MOST_PAUSE, ago};
@@ -17,6 +18,10 @@ use crate::log::{LogError, Reader, Record};
 
 /// One fetch brings at most about so many bytes.
 const FETCH_BYTES: i32 = 2 << 20;
+/// A broker that may send so little sends one batch: the first one, whole.
+const ONE_BATCH: i32 = 2;
+/// After that, each fetch may bring so many times more.
+const GROWTH: i32 = 32;
 /// An outage is logged once, and then no more often than this.
 const SAY_AGAIN: Duration = Duration::from_secs(60);
 /// A record that cannot be read is passed over after so many tries.
@@ -38,6 +43,10 @@ struct Chunk {
 /// Its fetches are futures that it keeps: a `next` that is dropped leaves them under way, and nothing is fetched ahead of
 /// whoever reads by more than one answer a partition.
 pub(super) struct KafkaReader {
+    connection: Arc<Connection>,
+    topic: String,
+    /// How many partitions the topic has.
+    grown: watch::Receiver<u32>,
     position: Vec<u64>,
     caught_up: Vec<Option<Instant>>,
     ends: Vec<u64>,
@@ -46,25 +55,53 @@ pub(super) struct KafkaReader {
 }
 
 impl KafkaReader {
-    pub(super) fn start(connection: &Arc<Connection>, topic: &str, position: Vec<u64>) -> KafkaReader {
-        let fetching = FuturesUnordered::new();
-        for (partition, offset) in (0..).zip(&position) {
-            let lane = Lane::new(connection.clone(), topic, partition, "read");
-            let partition = Fetching {
-                lane,
-                partition,
-                offset: *offset,
-                pause: FIRST_PAUSE,
-                outage: None,
-                tries_here: 0,
-            };
-            fetching.push(partition.chunk().boxed());
+    /// Reads from these offsets on, and whatever partitions there are besides from their starts.
+    pub(super) fn start(
+        connection: &Arc<Connection>,
+        topic: &str,
+        offsets: Vec<u64>,
+        grown: watch::Receiver<u32>,
+    ) -> KafkaReader {
+        let mut reader = KafkaReader {
+            connection: connection.clone(),
+            topic: topic.to_owned(),
+            grown,
+            position: Vec::new(),
+            caught_up: Vec::new(),
+            ends: Vec::new(),
+            fetching: FuturesUnordered::new(),
+        };
+        for offset in offsets {
+            reader.add(offset);
         }
-        KafkaReader {
-            caught_up: vec![None; position.len()],
-            ends: vec![0; position.len()],
-            position,
-            fetching,
+        reader.grow();
+        reader
+    }
+
+    /// Reads one more partition.
+    fn add(&mut self, offset: u64) {
+        let partition = u32::try_from(self.position.len()).unwrap_or(u32::MAX);
+        let fetching = Fetching {
+            lane: Lane::new(self.connection.clone(), &self.topic, partition, "read"),
+            partition,
+            offset,
+            pause: FIRST_PAUSE,
+            bytes: FETCH_BYTES,
+            outage: None,
+            held_up: None,
+            tries_here: 0,
+        };
+        self.position.push(offset);
+        self.caught_up.push(None);
+        self.ends.push(offset);
+        self.fetching.push(fetching.chunk().boxed());
+    }
+
+    /// Reads the partitions that were added since, all of them.
+    fn grow(&mut self) {
+        let partitions = *self.grown.borrow_and_update() as usize;
+        while self.position.len() < partitions {
+            self.add(0);
         }
     }
 
@@ -92,6 +129,9 @@ impl Reader for KafkaReader {
         tokio::task::consume_budget().await;
         let until = tokio::time::Instant::now() + wait;
         loop {
+            if self.grown.has_changed().unwrap_or(false) {
+                self.grow();
+            }
             let chunk = match self.fetching.next().now_or_never() {
                 Some(chunk) => chunk,
                 // A timer of no time would still wait for the clock's next tick.
@@ -121,10 +161,21 @@ impl Reader for KafkaReader {
     }
 }
 
-/// A time without answers.
+/// A time without answers, or without a way on.
 struct Outage {
     since: Instant,
     said: Option<Instant>,
+}
+
+impl Outage {
+    /// Whether it is time to say so.
+    fn is_to_be_said(&mut self) -> bool {
+        let due = self.said.is_none_or(|said| said.elapsed() >= SAY_AGAIN);
+        if due {
+            self.said = Some(Instant::now());
+        }
+        due
+    }
 }
 
 /// The reading of one partition.
@@ -134,7 +185,11 @@ struct Fetching {
     /// The next record to fetch.
     offset: u64,
     pause: Duration,
+    /// A fetch may bring so many bytes.
+    bytes: i32,
     outage: Option<Outage>,
+    /// A transaction of somebody's is open.
+    held_up: Option<Outage>,
     /// How often nothing came of the record at the offset.
     tries_here: u32,
 }
@@ -144,9 +199,9 @@ impl Fetching {
     async fn chunk(mut self) -> (Fetching, Chunk) {
         loop {
             let asked = Instant::now();
-            let failure = match self.lane.fetch(self.offset, FETCH_BYTES).await {
+            let failure = match self.lane.fetch(self.offset, self.bytes).await {
                 Ok((records, high_watermark)) => {
-                    if let Some(chunk) = self.fetched(records, high_watermark, asked) {
+                    if let Some(chunk) = self.fetched(records, high_watermark, asked).await {
                         return (self, chunk);
                     }
                     continue;
@@ -166,6 +221,15 @@ impl Fetching {
                     Err(failure) => tracing::debug!(partition = self.partition, "no start: {failure}"),
                 }
             } else if failure.is_of_the_record() {
+                if self.bytes > ONE_BATCH {
+                    // Whatever else the answer held is lost with it: which batch is it?
+                    self.bytes = ONE_BATCH;
+                    continue;
+                }
+                if failure.is_a_marker() {
+                    self.pass_over();
+                    continue;
+                }
                 self.tries_here += 1;
                 if self.tries_here >= TRIES_AT_ONE_OFFSET {
                     tracing::warn!(
@@ -190,8 +254,7 @@ impl Fetching {
 
     fn say(&mut self, asked: Instant, failure: &Failure) {
         let outage = self.outage.get_or_insert(Outage { since: asked, said: None });
-        if outage.said.is_none_or(|said| said.elapsed() >= SAY_AGAIN) {
-            outage.said = Some(Instant::now());
+        if outage.is_to_be_said() {
             let text = self.lane.connection().unreachable(failure);
             tracing::warn!(
                 partition = self.partition,
@@ -201,21 +264,41 @@ impl Fetching {
         }
     }
 
+    /// Whether what stands at the offset may not be shown yet: a transaction that began there, or before, is open.
+    async fn is_held_up(&self) -> bool {
+        // The end that the broker tells is the one of what may be shown. No answer is no reason to pass over anything.
+        !self.lane.offset(OffsetAt::Latest).await.is_ok_and(|shown| shown > self.offset)
+    }
+
     /// What a fetch brought; none: nothing worth telling.
-    fn fetched(&mut self, fetched: Vec<RecordAndOffset>, end: u64, asked: Instant) -> Option<Chunk> {
+    async fn fetched(&mut self, fetched: Vec<RecordAndOffset>, end: u64, asked: Instant) -> Option<Chunk> {
         if let Some(outage) = self.outage.take() {
             tracing::info!(partition = self.partition, "Kafka is back after {}", ago(outage.since));
         }
         self.pause = FIRST_PAUSE;
-        if fetched.is_empty() && end > self.offset {
-            // The mark of a transaction's end is a record that nobody is shown.
-            self.tries_here += 1;
-            if self.tries_here < TRIES_AT_ONE_OFFSET {
-                return None;
+        self.bytes = self.bytes.saturating_mul(GROWTH).min(FETCH_BYTES);
+        if !fetched.is_empty() || end <= self.offset {
+            self.tries_here = 0;
+            self.held_up = None;
+        } else if self.is_held_up().await {
+            // What follows comes when the transaction ends; to go on without it would lose it.
+            self.tries_here = 0;
+            let held_up = self.held_up.get_or_insert(Outage { since: asked, said: Some(asked) });
+            if held_up.is_to_be_said() {
+                tracing::warn!(
+                    partition = self.partition,
+                    offset = self.offset,
+                    "reading waits, for {} now: somebody wrote to the topic in a transaction that is still open",
+                    ago(held_up.since)
+                );
             }
-            self.pass_over();
+        } else {
+            self.tries_here += 1;
+            if self.tries_here >= TRIES_AT_ONE_OFFSET {
+                // A batch of which nothing is left.
+                self.pass_over();
+            }
         }
-        self.tries_here = 0;
         let mut records = Vec::with_capacity(fetched.len());
         for RecordAndOffset { record, offset } in fetched {
             let Ok(offset) = u64::try_from(offset) else { continue };

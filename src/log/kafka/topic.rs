@@ -25,8 +25,12 @@ pub struct Topic {
     pub exactly: bool,
 }
 
-/// How many partitions the topic has.
-pub(super) async fn find_or_make(connection: &Connection, topic: &Topic) -> Result<u32, LogError> {
+/// How many partitions the topic has. Tries until it is dropped: `last` says what the last try met.
+pub(super) async fn find_or_make(
+    connection: &Connection,
+    topic: &Topic,
+    last: &mut Failure,
+) -> Result<u32, LogError> {
     let mut made = false;
     loop {
         let failure = match find(connection, topic).await {
@@ -51,12 +55,18 @@ pub(super) async fn find_or_make(connection: &Connection, topic: &Topic) -> Resu
         match failure {
             // The first failure tells enough: this is the start of a process, and somebody waits for it.
             Some(failure) if !failure.may_pass() => return Err(connection.unreachable(&failure)),
-            _ => tokio::time::sleep(LOOK_AGAIN).await,
+            failure => {
+                if let Some(failure) = failure {
+                    *last = failure;
+                }
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
         }
     }
 }
 
-async fn find(connection: &Connection, topic: &Topic) -> Result<Option<u32>, Failure> {
+/// How many partitions the topic has; none: there is no such topic.
+pub(super) async fn find(connection: &Connection, topic: &Topic) -> Result<Option<u32>, Failure> {
     let (client, generation) = connection.client().await?;
     let topics = connection.watched(generation, limited(client.list_topics())).await?;
     let found = topics.into_iter().find(|found| found.name == topic.name && !found.partitions.is_empty());

@@ -25,9 +25,18 @@ struct State {
     mode: Mode,
     /// Goes up with each cut: what began before ends.
     cuts: u64,
+    /// Goes up with each `hang`: nothing passes on what began before.
+    hangs: u64,
     /// By connection: its two ends.
     streams: BTreeMap<u64, [TcpStream; 2]>,
     next: u64,
+}
+
+/// When a connection began.
+#[derive(Clone, Copy)]
+struct Born {
+    cuts: u64,
+    hangs: u64,
 }
 
 struct Shared {
@@ -53,12 +62,12 @@ impl Shared {
     }
 
     /// Waits until what comes may pass. False: its connection is cut.
-    fn pass(&self, cuts: u64) -> bool {
+    fn pass(&self, born: Born) -> bool {
         let mut state = self.state.lock();
-        while state.mode == Mode::Hole && state.cuts == cuts {
+        while (state.mode == Mode::Hole || state.hangs != born.hangs) && state.cuts == born.cuts {
             self.changed.wait(&mut state);
         }
-        state.mode == Mode::Open && state.cuts == cuts
+        state.mode == Mode::Open && state.cuts == born.cuts
     }
 }
 
@@ -71,7 +80,7 @@ pub struct Proxy {
 
 impl Proxy {
     pub(super) fn start(front: TcpListener, behind: Port) -> Proxy {
-        let state = State { mode: Mode::Open, cuts: 0, streams: BTreeMap::new(), next: 0 };
+        let state = State { mode: Mode::Open, cuts: 0, hangs: 0, streams: BTreeMap::new(), next: 0 };
         let shared = Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() });
         let address = front.local_addr().unwrap();
         let (theirs, to) = (shared.clone(), behind.address());
@@ -87,6 +96,11 @@ impl Proxy {
     /// Everything passes, and what was held back comes late, as TCP does it.
     pub fn heal(&self) {
         self.shared.turn(Mode::Open);
+    }
+
+    /// Nothing passes any more on the connections that there are, for ever, and nobody is told. New ones pass.
+    pub fn hang(&self) {
+        self.shared.state.lock().hangs += 1;
     }
 
     /// Ends every connection. New ones pass as before.
@@ -116,30 +130,30 @@ impl Drop for Proxy {
 
 fn accept(front: &TcpListener, to: &str, shared: &Arc<Shared>) {
     for client in front.incoming() {
-        let (mode, cuts) = {
+        let (mode, born) = {
             let state = shared.state.lock();
-            (state.mode, state.cuts)
+            (state.mode, Born { cuts: state.cuts, hangs: state.hangs })
         };
         match (mode, client) {
             (Mode::Over, _) => return,
             (Mode::Down, _) | (_, Err(_)) => {}
             (Mode::Open | Mode::Hole, Ok(client)) => {
                 let (to, shared) = (to.to_owned(), shared.clone());
-                std::thread::spawn(move || connection(&client, &to, cuts, &shared));
+                std::thread::spawn(move || connection(&client, &to, born, &shared));
             }
         }
     }
 }
 
-fn connection(client: &TcpStream, to: &str, cuts: u64, shared: &Arc<Shared>) {
+fn connection(client: &TcpStream, to: &str, born: Born, shared: &Arc<Shared>) {
     // A connection that begins in the hole reaches the broker when the hole is gone.
-    if !shared.pass(cuts) {
+    if !shared.pass(born) {
         return;
     }
     let Ok(broker) = TcpStream::connect(to) else { return };
     let number = {
         let mut state = shared.state.lock();
-        if state.cuts != cuts {
+        if state.cuts != born.cuts {
             return;
         }
         let number = state.next;
@@ -149,22 +163,22 @@ fn connection(client: &TcpStream, to: &str, cuts: u64, shared: &Arc<Shared>) {
     };
     let (client_too, broker_too) = (client.try_clone().unwrap(), broker.try_clone().unwrap());
     let theirs = shared.clone();
-    let back = std::thread::spawn(move || pump(&broker_too, &client_too, cuts, &theirs));
-    pump(client, &broker, cuts, shared);
+    let back = std::thread::spawn(move || pump(&broker_too, &client_too, born, &theirs));
+    pump(client, &broker, born, shared);
     let _ = back.join();
     shared.state.lock().streams.remove(&number);
 }
 
 /// Carries bytes one way until an end is gone, which the other end is then told.
-fn pump(mut from: &TcpStream, mut to: &TcpStream, cuts: u64, shared: &Shared) {
+fn pump(mut from: &TcpStream, mut to: &TcpStream, born: Born, shared: &Shared) {
     let mut bytes = vec![0; 64 * 1024];
     while let Ok(count @ 1..) = from.read(&mut bytes) {
-        if !shared.pass(cuts) || to.write_all(&bytes[..count]).is_err() {
+        if !shared.pass(born) || to.write_all(&bytes[..count]).is_err() {
             break;
         }
     }
     // In a hole nobody learns of an end either.
-    shared.pass(cuts);
+    shared.pass(born);
     let _ = from.shutdown(Shutdown::Both);
     let _ = to.shutdown(Shutdown::Both);
 }
