@@ -12,7 +12,7 @@ mod support;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use cluster::{Cluster, Sound, after, bound, random, size};
+use cluster::{Cluster, Sound, after, bound, random, size, terminate};
 use jiff::Timestamp;
 use rustix::process::Signal;
 use serde_json::Value;
@@ -274,6 +274,35 @@ fn a_standby_takes_over_from_a_killed_leader() {
     assert!(*took.iter().max().unwrap() <= bound(2 * lease + Duration::from_secs(1)), "{took:?}");
 }
 
+#[test]
+fn a_leader_that_is_told_to_go_hands_over_at_once() {
+    let Some(kafka) = kafka::shared() else { return };
+    let mut took = Vec::new();
+    for _ in 0..size(1, 5) {
+        let cluster = cluster(kafka, Place::new());
+        let _workers = slow_workers(&cluster, "1", "150ms");
+        // No lease that could end is the reason.
+        let start = || cluster.orchestrate(&["--lease", "60s"]);
+        let leader = start();
+        let epoch = poll("a leader", || led(&leader.api()));
+        let standby = start();
+        let api = standby.api();
+        api.ready();
+        cluster.happened("ObjectLoaded", |_| true);
+        let told = Timestamp::now();
+        let ended = terminate(leader);
+        assert_eq!(ended.code, Some(0), "{}", ended.err);
+        assert_eq!(api.finished("latest")["state"], "failed");
+        let sound = ended_as_the_sample_does(&cluster);
+        sound.nothing_was_tried_twice();
+        assert_eq!(epochs(&sound), [epoch, epoch + 1]);
+        let elected = sound.of("OrchestratorElected").into_iter().rfind(|event| event["epoch"] == epoch + 1);
+        took.push(after(told, elected.unwrap()));
+    }
+    eprintln!("from the signal to the election: {took:?}");
+    assert!(*took.iter().max().unwrap() <= bound(Duration::from_secs(1)), "{took:?}");
+}
+
 // ---- a leader pauses ----
 
 #[test]
@@ -308,7 +337,7 @@ fn a_leader_that_was_paused_stands_by() {
     busy.ends_well(&both, epoch);
     // Told to go, both go.
     for korch in both {
-        let ended = cluster::terminate(korch);
+        let ended = terminate(korch);
         assert_eq!(ended.code, Some(0), "{}", ended.err);
     }
 }
