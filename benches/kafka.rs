@@ -61,13 +61,15 @@ fn latency(bootstrap: &str, runtime: &tokio::runtime::Runtime) {
         .map(|(loaded, ready)| time(&ready["event_datetime"]) - time(&loaded["event_datetime"]))
         .collect();
     let bytes = record_bytes(&cluster) / events.len();
-    let (mut raw_us, mut acknowledged_us) = runtime.block_on(produce_to_consume(bootstrap, bytes));
+    let (mut raw_us, mut acknowledged_us) = runtime.block_on(produce_to_consume(bootstrap, bytes, 0));
+    let (mut two_us, _) = runtime.block_on(produce_to_consume(bootstrap, bytes, 1));
     let (p50, p99) = (percentile(&mut steps_us, 50), percentile(&mut steps_us, 99));
     let acknowledged50 = percentile(&mut acknowledged_us, 50);
     let (raw50, raw99) = (percentile(&mut raw_us, 50), percentile(&mut raw_us, 99));
     println!("from ObjectLoaded, before it is appended, to the child's work: p50 {p50} us, p99 {p99} us");
     println!("  of which until the orchestrator decides: p50 {} us", percentile(&mut decided_us, 50));
     println!("one produce-to-consume of rskafka ({bytes} bytes):             p50 {raw50} us, p99 {raw99} us");
+    println!("  the same with a second reader: p50 {} us", percentile(&mut two_us, 50));
     println!("a produce of it is acknowledged after:                       p50 {acknowledged50} us");
     println!(
         "ratio of the p50: {:.2} from before the append, {:.2} from its acknowledgement",
@@ -114,12 +116,22 @@ fn record(bytes: usize) -> Record {
     }
 }
 
-/// The time from a produce to its record in a reader's hands, and to its acknowledgement, in microseconds.
-async fn produce_to_consume(bootstrap: &str, bytes: usize) -> (Vec<i64>, Vec<i64>) {
+/// The time from a produce to its record in a reader's hands, and to its acknowledgement, in microseconds. So many
+/// others read it too, as everyone reads everything in korch.
+async fn produce_to_consume(bootstrap: &str, bytes: usize, others: usize) -> (Vec<i64>, Vec<i64>) {
     let topic = kafka::unique_topic();
     let client = client(bootstrap).await;
     client.controller_client().unwrap().create_topic(&topic, 1, 1, 5_000).await.unwrap();
     let (writer, reader) = (partition(&client, &topic).await, partition(&client, &topic).await);
+    for _ in 0..others {
+        let reader = partition(&client, &topic).await;
+        tokio::spawn(async move {
+            let mut offset = 0;
+            while let Ok((records, _)) = reader.fetch_records(offset, 1..1_000_000, 250).await {
+                offset = records.last().map_or(offset, |record| record.offset + 1);
+            }
+        });
+    }
     let (seen, mut waits) = tokio::sync::mpsc::channel::<Instant>(1);
     tokio::spawn(async move {
         let mut offset = 0;

@@ -199,12 +199,8 @@ impl Orchestrator {
             return Ok(false);
         }
         let request = Request { requested_by: Some("start".into()), ..Request::default() };
-        let event = Event {
-            at: Timestamp::now(),
-            run: Some(run),
-            epoch: None,
-            body: Body::RunRequested(request),
-        };
+        let event =
+            Event { at: Timestamp::now(), run: Some(run), epoch: None, body: Body::RunRequested(request) };
         // In doubt it is asked for again, under the same id: that changes nothing.
         self.publish(follower, &[event]).await?;
         self.start = None;
