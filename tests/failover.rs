@@ -303,6 +303,29 @@ fn a_leader_that_is_told_to_go_hands_over_at_once() {
     assert!(*took.iter().max().unwrap() <= bound(Duration::from_secs(1)), "{took:?}");
 }
 
+#[test]
+fn a_standby_does_not_run_it_all_again() {
+    let Some(kafka) = kafka::shared() else { return };
+    let cluster = cluster(kafka, Place::new());
+    let _workers = slow_workers(&cluster, "1", "150ms");
+    let leader = cluster.orchestrate(&["--once"]);
+    poll("a leader", || led(&leader.api()));
+    let standby = cluster.orchestrate(&["--once"]);
+    standby.api().ready();
+    cluster.happened("ObjectLoaded", |_| true);
+    let ended = leader.end();
+    assert_eq!(ended.code, Some(4), "{}", ended.err);
+    // It saw that run, so that run is the one that it was started for.
+    let theirs = standby.end();
+    assert_eq!(
+        (theirs.code, theirs.out.lines().next()),
+        (Some(4), ended.out.lines().next()),
+        "{}",
+        theirs.err
+    );
+    assert_eq!(cluster.sound().of("RunRequested").len(), 1);
+}
+
 // ---- a leader pauses ----
 
 #[test]

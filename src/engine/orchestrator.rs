@@ -42,7 +42,7 @@ pub struct Orchestrator {
     pub lease: Duration,
     /// What the scheduler is told.
     pub settings: Settings,
-    /// Ask for this run once it leads, unless one is unfinished or asked for.
+    /// Ask for this run once it leads, unless one was under way or asked for since it began to stand by.
     pub start: Option<RunId>,
     /// True: no new object starts.
     pub hold: watch::Receiver<bool>,
@@ -79,6 +79,10 @@ impl Orchestrator {
                 follower.wait(tick).await?;
                 continue;
             };
+            if scheduler.is_none() && self.is_a_run_under_way() {
+                // Another one's run, seen while standing by, is the run that this start is for.
+                self.start = None;
+            }
             // Time stands still while the members cannot be read: then nobody is silent.
             let now = Now { mono, wall: Timestamp::now() };
             let wrote = match self.step(&mut candidate, &mut scheduler, &mut follower, now, caught_up).await {
@@ -191,10 +195,14 @@ impl Orchestrator {
         Ok(())
     }
 
+    fn is_a_run_under_way(&self) -> bool {
+        self.view.read(|known| known.history.active().is_some_and(|run| !run.is_remains()))
+    }
+
     /// The run that a start without `--idle` asks for. Whether one was asked for is returned.
     async fn ask_for_a_run(&mut self, follower: &mut Follower) -> anyhow::Result<bool> {
         let Some(run) = self.start else { return Ok(false) };
-        if self.view.read(|known| known.history.active().is_some_and(|run| !run.is_remains())) {
+        if self.is_a_run_under_way() {
             self.start = None;
             return Ok(false);
         }
