@@ -159,8 +159,8 @@ fn human(
     if let Some(before) = before {
         writeln!(out, "  waits for its turn: run {before} is under way")?;
     }
-    // Of a run that is over it does not matter who leads.
-    if !is_over {
+    // Of a run that is over it does not matter who leads, only that nobody does: the next one will wait.
+    if !is_over || !workers.is_led() {
         writeln!(out, "  {}", workers.leader_text())?;
     }
     stages(out, run)?;
