@@ -12,6 +12,7 @@ use crate::domain::event::{Entry, PlannedObject, compact_json};
 use crate::domain::object::ObjectId;
 use crate::domain::plan::{Missing, Plan};
 use crate::domain::problem::{Problem, Problems, Warning};
+use crate::telemetry;
 
 /// Where the catalogue is, and what to do about parents that it does not describe.
 #[derive(Clone, Debug)]
@@ -46,6 +47,19 @@ impl Planning {
         let catalog = Catalog::parse(&file, catalog_file::read(&self.file)?)?;
         let plan = Plan::make(&catalog, self.missing, &targets)?;
         Ok((catalog, plan))
+    }
+
+    /// Whether everything could be planned now. What is wrong is said on stderr.
+    ///
+    /// # Errors
+    /// When the process is ending.
+    pub async fn is_sound(&self) -> anyhow::Result<bool> {
+        let planning = self.clone();
+        let read = tokio::task::spawn_blocking(move || planning.read(&[]).map(drop)).await?;
+        if let Err(problems) = &read {
+            telemetry::say_to_people(problems);
+        }
+        Ok(read.is_ok())
     }
 
     /// What the API shows of what would run.

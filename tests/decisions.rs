@@ -621,6 +621,20 @@ fn of_several_answers_to_one_offer_the_first_counts() {
 }
 
 #[test]
+fn an_answer_whose_adoption_is_in_doubt_is_looked_at_again() {
+    let mut desk = with_strangers(vec![object(1001, &[]), object(1002, &[])]);
+    desk.decide();
+    desk.append(None, None, answer(1001, 1, None));
+    let taken = desk.history.take_strangers();
+    desk.append(None, None, answer(1002, 1, None));
+    assert_eq!(taken.len(), 1);
+    desk.history.put_back_strangers(taken);
+    let order: Vec<u64> =
+        desk.history.take_strangers().iter().map(|stranger| stranger.answer.object.0).collect();
+    assert_eq!(order, [1001, 1002]);
+}
+
+#[test]
 fn an_offer_that_nobody_answers_goes_out_again() {
     let mut desk = with_strangers(vec![object(1001, &[])]);
     assert_eq!(desk.decide(), ["ready 1001.1"]);

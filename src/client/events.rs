@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::io;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -11,6 +11,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::http::Server;
+use super::patience::Patience;
 use super::sse::{self, Parser};
 use super::{text, write};
 use crate::cli::Output;
@@ -63,10 +64,11 @@ async fn follow(server: &Server, args: &EventsArgs) -> anyhow::Result<Exit> {
         shown.extend(events);
     }
     let mut parser = Parser::default();
-    let (mut backoff, mut away): (Duration, Option<Instant>) = (BACKOFF.0, None);
+    let (mut backoff, mut patience) = (BACKOFF.0, Patience::new(AWAY));
     loop {
         while let Some(piece) = sse::piece(&mut body).await {
-            (backoff, away) = (BACKOFF.0, None);
+            backoff = BACKOFF.0;
+            patience.answered();
             parser.push(&piece);
             let mut lines = String::new();
             while let Some(message) = parser.next() {
@@ -92,17 +94,7 @@ async fn follow(server: &Server, args: &EventsArgs) -> anyhow::Result<Exit> {
             backoff = (backoff * 2).min(BACKOFF.1);
             match server.stream(path, Some(&last_id).filter(|id| !id.is_empty()).map(String::as_str)).await {
                 Ok(body) => break body,
-                Err(failure) => match away {
-                    None => {
-                        telemetry::say_to_people(format_args!(
-                            "{failure}; trying again for {} s",
-                            AWAY.as_secs()
-                        ));
-                        away = Some(Instant::now());
-                    }
-                    Some(since) if since.elapsed() > AWAY => return Err(failure.into()),
-                    Some(_) => {}
-                },
+                Err(failure) => patience.failed(failure)?,
             }
         };
     }

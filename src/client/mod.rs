@@ -14,6 +14,7 @@ mod answers;
 mod events;
 mod explain;
 mod http;
+mod patience;
 mod runs;
 mod sse;
 mod start;

@@ -10,6 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::answers::{Object, RunDetail, Workers};
 use super::http::{Failure, Server};
+use super::patience::Patience;
 use super::{requester, text, write, write_json};
 use crate::cli::Output;
 use crate::cli::client::StartArgs;
@@ -107,11 +108,11 @@ async fn wait(server: &Server, run: RunId) -> anyhow::Result<()> {
     let bars = std::io::stderr().is_terminal().then(Bars::new);
     let begun = Instant::now();
     let mut said = (Instant::now(), Default::default());
-    let mut away: Option<Instant> = None;
+    let mut patience = Patience::new(AWAY);
     loop {
         match server.ask::<RunDetail>(&path).await {
             Ok(detail) => {
-                away = None;
+                patience.answered();
                 let standings = detail.standings();
                 match &bars {
                     Some(bars) => bars.show(standings),
@@ -129,17 +130,10 @@ async fn wait(server: &Server, run: RunId) -> anyhow::Result<()> {
                 }
             }
             // Also an API that has just started again and does not know the run yet.
-            Err(failure) => match away {
-                None => {
-                    telemetry::say_to_people(format_args!(
-                        "{failure}; trying again for {} s",
-                        AWAY.as_secs()
-                    ));
-                    away = Some(Instant::now());
-                }
-                Some(since) if since.elapsed() > AWAY => return Err(failure.into()),
-                Some(_) => tokio::time::sleep(LOOK_EVERY.1).await,
-            },
+            Err(failure) => {
+                patience.failed(failure)?;
+                tokio::time::sleep(LOOK_EVERY.1).await;
+            }
         }
         tokio::time::sleep((begun.elapsed() / 50).clamp(LOOK_EVERY.0, LOOK_EVERY.1)).await;
     }

@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use super::answer;
 use crate::domain::event::{Answer, AnswerMeta, Body, Event, Ready};
 use crate::domain::member::{Heartbeat, Member, WorkerState};
 use crate::domain::object::Stage;
@@ -179,7 +180,7 @@ impl ForeignWorker {
             };
             let (started_at, start) = (Timestamp::now(), Instant::now());
             let outcome = handler.handle(&task).await;
-            let event = answer(&ready, &name, started_at, start.elapsed(), outcome);
+            let event = answered(&ready, &name, started_at, start.elapsed(), outcome);
             loop {
                 match events.append(vec![NewRecord::of(&event)]).await {
                     Err(LogError::Unreachable(text)) => tracing::warn!("an answer waits: {text}"),
@@ -216,23 +217,9 @@ impl ForeignWorker {
 }
 
 /// An answer as old workers give it: without a run.
-fn answer(ready: &Ready, worker: &str, started_at: Timestamp, took: Duration, outcome: Outcome) -> Event {
-    let mut meta = AnswerMeta {
-        worker: Some(worker.to_owned()),
-        started_at: Some(started_at),
-        duration_seconds: Some((took.as_secs_f64() * 1e6).round() / 1e6),
-        foreign: true,
-        ..AnswerMeta::default()
-    };
-    let failed = outcome.is_err();
-    match outcome {
-        Ok(result) => meta.result = result.map(Arc::from),
-        Err(failure) => {
-            meta.error = Some(failure.error);
-            meta.retryable = Some(failure.retryable);
-            meta.stderr = failure.stderr;
-        }
-    }
+fn answered(ready: &Ready, worker: &str, started_at: Timestamp, took: Duration, outcome: Outcome) -> Event {
+    let (meta, failed) = answer::meta(worker, started_at, took, outcome);
+    let meta = AnswerMeta { foreign: true, ..meta };
     let answer = Answer { object: ready.object, attempt: 1, meta };
     let body = if failed { Body::ObjectFailed(answer) } else { Body::ObjectLoaded(answer) };
     Event { at: Timestamp::now(), run: None, epoch: None, body }

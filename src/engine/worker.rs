@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 
+use super::answer;
 use crate::domain::event::{Answer, AnswerMeta, Body, Event};
 use crate::domain::member::{Held, Member, Members, WorkerState};
 use crate::domain::object::Stage;
@@ -325,21 +326,7 @@ impl AtWork {
     fn answer(&mut self, over: Vec<Done>) {
         for Done { held, partition, stage, started_at, took, outcome } in over {
             self.tasks.remove(&held);
-            let mut meta = AnswerMeta {
-                worker: Some(self.role.identity.name.clone()),
-                started_at: Some(started_at),
-                duration_seconds: Some((took.as_secs_f64() * 1e6).round() / 1e6),
-                ..AnswerMeta::default()
-            };
-            let failed = outcome.is_err();
-            match outcome {
-                Ok(result) => meta.result = result.map(Arc::from),
-                Err(failure) => {
-                    meta.error = Some(failure.error);
-                    meta.retryable = Some(failure.retryable);
-                    meta.stderr = failure.stderr;
-                }
-            }
+            let (meta, failed) = answer::meta(&self.role.identity.name, started_at, took, outcome);
             if let Some(event) = self.worker.finish(held, failed, meta, Timestamp::now()) {
                 self.outbox.push_back(Answered { held, partition, stage, event });
             }

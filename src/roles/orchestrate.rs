@@ -19,7 +19,6 @@ use crate::log::Log;
 use crate::log::kafka::Kafka;
 use crate::planning::Planning;
 use crate::serve::{self, Signals, Wish};
-use crate::telemetry;
 use crate::view::View;
 
 /// Runs until the run is over (`--once`) or somebody stops it.
@@ -32,13 +31,9 @@ pub async fn run(
     mut signals: Signals,
 ) -> anyhow::Result<Exit> {
     let planning = Planning { file: args.catalogue.file.clone(), missing: args.catalogue.missing };
-    if !args.idle {
-        // Refused before anything is published.
-        let checked = planning.clone();
-        if let Err(problems) = tokio::task::spawn_blocking(move || checked.read(&[]).map(drop)).await? {
-            telemetry::say_to_people(problems);
-            return Ok(Exit::BadCatalogue);
-        }
+    // Refused before anything is published.
+    if !args.idle && !planning.is_sound().await? {
+        return Ok(Exit::BadCatalogue);
     }
     let since = Timestamp::now();
     let wish = Wish { listen: args.listen, flag: "--listen", what: "API" };

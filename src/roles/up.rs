@@ -43,13 +43,9 @@ pub async fn run(
     mut signals: Signals,
 ) -> anyhow::Result<Exit> {
     let planning = Planning { file: args.catalogue.file.clone(), missing: args.catalogue.missing };
-    if !args.idle {
-        // Refused before anything is published.
-        let checked = planning.clone();
-        if let Err(problems) = tokio::task::spawn_blocking(move || checked.read(&[]).map(drop)).await? {
-            telemetry::say_to_people(problems);
-            return Ok(Exit::BadCatalogue);
-        }
+    // Refused before anything is published.
+    if !args.idle && !planning.is_sound().await? {
+        return Ok(Exit::BadCatalogue);
     }
     let started = Timestamp::now();
     let listeners = listen(&args).await?;
