@@ -15,6 +15,9 @@ use crate::domain::history::History;
 use crate::domain::member::{Member, Members, Mono};
 use crate::log::Record;
 
+/// Records that are passed over are logged no more often than this.
+const SAY_AGAIN: Duration = Duration::from_secs(60);
+
 /// So many of the last events are kept at hand.
 pub const KEPT_EVENTS: usize = 1000;
 
@@ -29,6 +32,8 @@ pub struct Known {
     pub last_events: VecDeque<Arc<Record>>,
     /// Records that were passed over, by reason.
     pub rejected: BTreeMap<&'static str, u64>,
+    /// When a record that was passed over was logged last.
+    reject_said: Option<Instant>,
     /// Whether the log has been read to the end that it had when the process started.
     pub ready: bool,
     /// The epoch of this process, while it leads.
@@ -107,7 +112,7 @@ impl View {
                 Err(reject) => Err(*reject),
             };
             if let Err(reject) = folded {
-                known.reject(reject);
+                known.reject(reject, record);
             }
         }
         drop(known);
@@ -174,7 +179,15 @@ impl View {
 }
 
 impl Known {
-    fn reject(&mut self, reject: Reject) {
+    fn reject(&mut self, reject: Reject, record: &Record) {
+        if self.reject_said.is_none_or(|said| said.elapsed() >= SAY_AGAIN) {
+            self.reject_said = Some(Instant::now());
+            tracing::warn!(
+                partition = record.partition,
+                offset = record.offset,
+                "a record is passed over: {reject}; others may be, without a word for a minute"
+            );
+        }
         *self.rejected.entry(reject.reason()).or_default() += 1;
         metrics::counter!(crate::telemetry::EVENTS_REJECTED, "reason" => reject.reason()).increment(1);
     }
