@@ -355,6 +355,7 @@ async fn orchestrate(State(shared): Ctx, headers: HeaderMap, bytes: Result<Bytes
         targets,
         requested_by: Some(wish.requested_by.unwrap_or_else(|| "api".into())),
         retries: wish.retries,
+        retry_of: None,
     };
     publish(&shared.api, run_id, Body::RunRequested(request)).await?;
 
