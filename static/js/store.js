@@ -2,10 +2,11 @@
 // what the state of an object was at the time shown, by looking it up in the object's story; it decides no state.
 // It knows neither the document nor the network: live.js fills it, the views read it and are told when it changes.
 
+import { STATES } from './format.js';
+
 /** @typedef {{t: number, state: number, attempt: number, worker: string | null}} Row */
 /** @typedef {'graph' | 'states' | 'run' | 'runs' | 'members' | 'time' | 'connection'} Topic */
 
-const STATES = 8;
 const STAGES = 3;
 const ROW = 4; // numbers in a story's row: t, state, attempt, worker
 const [T, STATE, ATTEMPT, WORKER] = [0, 1, 2, 3];
@@ -16,6 +17,8 @@ const NO_STORY = [];
 export class Store {
   /** The graph at hand, or null. */
   graph = null;
+  /** Why there is no graph though the run is planned: what the request for it met, or null. @type {Error | null} */
+  graphError = null;
   /** The last `run` message, or null. */
   run = null;
   /** Whether there was any `run` message since the run was chosen: `run` is null before and where there is no run. */
@@ -183,7 +186,8 @@ export class Store {
 
   /** @param {any} sent the answer of `GET /runs/{id}/graph`; null: there is none any more */
   setGraph(sent) {
-    if (sent === null && this.graph === null) return;
+    if (sent === null && this.graph === null && this.graphError === null) return;
+    this.graphError = null;
     this.graph = sent === null ? null : graphOf(sent);
     const n = this.graph?.n ?? 0;
     this.states = new Uint8Array(n);
@@ -195,6 +199,12 @@ export class Store {
     this.#findCritical();
     this.#emit('graph');
     this.#emitAll();
+  }
+
+  /** @param {Error} error what the request for the graph met */
+  setGraphError(error) {
+    this.graphError = error;
+    this.#emit('graph');
   }
 
   /** Tells at once what is waiting to be told. */
@@ -345,15 +355,14 @@ export class Store {
 }
 
 function noCounts() {
-  return { total: 0, byState: new Array(STATES).fill(0), byStage: Array.from({ length: STAGES }, () => new Array(STATES).fill(0)) };
+  return { total: 0, byState: new Array(STATES.length).fill(0), byStage: Array.from({ length: STAGES }, () => new Array(STATES.length).fill(0)) };
 }
 
 /** The server's own counts, for as long as the graph is on its way. */
 function countsOf(run) {
   if (!run?.stages) return null;
-  const names = ['waiting', 'ready', 'running', 'retrying', 'loaded', 'failed', 'skipped', 'cancelled'];
-  const byStage = run.stages.map((stage) => names.map((name) => stage[name] ?? 0));
-  const byState = names.map((_, state) => byStage.reduce((sum, stage) => sum + stage[state], 0));
+  const byStage = run.stages.map((stage) => STATES.map((name) => stage[name] ?? 0));
+  const byState = STATES.map((_, state) => byStage.reduce((sum, stage) => sum + stage[state], 0));
   return { total: run.counts?.objects ?? 0, byState, byStage };
 }
 
