@@ -12,6 +12,7 @@ use crate::domain::event::{Entry, PlannedObject, compact_json};
 use crate::domain::object::ObjectId;
 use crate::domain::plan::{Missing, Plan};
 use crate::domain::problem::{Problem, Problems, Warning};
+use crate::domain::retry;
 use crate::telemetry;
 
 /// Where the catalogue is, and what to do about parents that it does not describe.
@@ -90,6 +91,17 @@ impl Planning {
             })
             .collect();
         Ok((objects, plan.warnings))
+    }
+
+    /// Gives the objects of a retry the entries that the catalogue has for them now.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the file.
+    pub fn refresh(&self, mut objects: Vec<PlannedObject>) -> Result<Vec<PlannedObject>, Problems> {
+        let file = self.file.display().to_string();
+        let catalog = Catalog::parse(&file, catalog_file::read(&self.file)?)?;
+        retry::refresh(&mut objects, |id| one_line(catalog.raw(catalog.get(id)?)));
+        Ok(objects)
     }
 }
 

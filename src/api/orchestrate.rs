@@ -70,6 +70,7 @@ pub(super) async fn orchestrate(
         targets,
         requested_by: Some(wish.requested_by.unwrap_or_else(|| "api".into())),
         retries: wish.retries,
+        retry_of: None,
     };
     publish(&shared.api, run_id, Body::RunRequested(request)).await?;
 

@@ -77,7 +77,25 @@ impl Phase {
 pub struct Attempts {
     /// By number, ascending.
     attempts: Vec<Attempt>,
-    skipped: Option<Box<[super::object::ObjectId]>>,
+    skipped: Option<Skip>,
+}
+
+/// A step in an object's story: the phase that it came to, and when.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Step<'a> {
+    /// The phase that began.
+    pub phase: Phase,
+    /// When, by the clock of whoever said so, and no earlier than the step before.
+    pub at: Timestamp,
+    /// The attempt; none: it was skipped.
+    pub attempt: Option<&'a Attempt>,
+}
+
+/// That an object will not run.
+#[derive(Clone, Debug, PartialEq)]
+struct Skip {
+    at: Timestamp,
+    because: Box<[super::object::ObjectId]>,
 }
 
 /// One try at an object.
@@ -158,7 +176,7 @@ impl Attempts {
 
     /// The failed ancestors, if the object was skipped.
     pub fn because(&self) -> Option<&[super::object::ObjectId]> {
-        self.skipped.as_deref()
+        self.skipped.as_ref().map(|skip| &*skip.because)
     }
 
     /// The answer that made it loaded.
@@ -180,6 +198,54 @@ impl Attempts {
             .iter()
             .filter(|attempt| attempt.offer.is_some_and(|offer| offer.cause == Some(Cause::WorkerLost)))
             .count()
+    }
+
+    /// How it came to stand where it does: each phase after [`Phase::Waiting`], and when it began. Times never go back,
+    /// whatever the clocks of those who wrote them say, and the last step is the phase of now.
+    pub fn story(&self, retries: u32) -> Vec<Step<'_>> {
+        let mut story: Vec<Step<'_>> = Vec::with_capacity(3 * self.attempts.len() + 1);
+        let mut loaded: Option<Step<'_>> = None;
+        let mut failures = 0;
+        for (i, attempt) in self.attempts.iter().enumerate() {
+            let mut tell = |phase, at: Timestamp| {
+                let at = story.last().map_or(at, |last| at.max(last.at));
+                story.push(Step { phase, at, attempt: Some(attempt) });
+            };
+            if let Some(offer) = attempt.offer {
+                tell(Phase::Ready, offer.at);
+            }
+            let answer = attempt.answer.as_ref();
+            let began = answer.and_then(|answer| answer.started_at);
+            if let Some(at) = began.or(attempt.assignment.map(|assignment| assignment.at)) {
+                tell(Phase::Running, at);
+            }
+            match answer.map(|answer| (answer.at, answer.failure.as_deref())) {
+                None => {}
+                // It may come while a later attempt is under way: told below, at its time.
+                Some((at, None)) => {
+                    let at = story.last().map_or(at, |last| at.max(last.at));
+                    if loaded.is_none_or(|first| at < first.at) {
+                        loaded = Some(Step { phase: Phase::Loaded, at, attempt: Some(attempt) });
+                    }
+                }
+                Some((at, Some(failure))) => {
+                    failures += 1;
+                    let next = self.attempts.get(i + 1).and_then(|next| next.offer);
+                    let at = next.map_or(at, |next| at.min(next.at));
+                    let again = failure.retryable && failures <= retries;
+                    tell(if again { Phase::Retrying } else { Phase::Failed }, at);
+                }
+            }
+        }
+        if let Some(loaded) = loaded {
+            story.retain(|step| step.at <= loaded.at);
+            story.push(loaded);
+        }
+        if let Some(skip) = &self.skipped {
+            let at = story.last().map_or(skip.at, |last| skip.at.max(last.at));
+            story.push(Step { phase: Phase::Skipped, at, attempt: None });
+        }
+        story
     }
 
     /// Where the object stands, if a failure worth it is tried again `retries` times.
@@ -246,9 +312,9 @@ impl Attempts {
     }
 
     /// Folds a skip: the first counts, and an object that is loaded was not skipped.
-    pub(super) fn skip(&mut self, skipped: &Skipped) {
+    pub(super) fn skip(&mut self, skipped: &Skipped, at: Timestamp) {
         if self.skipped.is_none() && self.loaded().is_none() {
-            self.skipped = Some(skipped.because.clone().into_boxed_slice());
+            self.skipped = Some(Skip { at, because: skipped.because.clone().into_boxed_slice() });
         }
     }
 

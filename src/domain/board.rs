@@ -2,7 +2,7 @@
 //!
 //! Every change goes through [`Board::change`], which keeps the indexes true at a cost of the object's edges only.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use rustc_hash::{FxHashMap, FxHashSet};
 use uuid::Uuid;
@@ -11,6 +11,9 @@ use super::attempt::{Attempts, Phase};
 use super::event::PlannedObject;
 use super::graph::{Cycle, Graph};
 use super::object::{ObjectId, Stage};
+
+/// So many of the last changes are kept for those who look on.
+const KEPT_CHANGES: usize = 100_000;
 
 /// The plan of a run, and every object's progress. Objects are named by their position in the plan.
 #[derive(Clone, Debug)]
@@ -36,6 +39,9 @@ pub struct Board {
     retrying: BTreeSet<u32>,
     ready: [BTreeSet<u32>; Stage::ALL.len()],
     held: BTreeMap<Uuid, FxHashSet<u32>>,
+    /// The last objects that something became known of, in the order in which it did, and how many changes came before.
+    changes: VecDeque<u32>,
+    forgotten: u64,
 }
 
 impl Board {
@@ -81,6 +87,8 @@ impl Board {
             retrying: BTreeSet::new(),
             ready: Default::default(),
             held: BTreeMap::new(),
+            changes: VecDeque::new(),
+            forgotten: 0,
             objects,
             graph,
             index,
@@ -108,6 +116,11 @@ impl Board {
         let i = *self.index.get(&id)? as usize;
         self.unfile(i);
         change(&mut self.attempts[i]);
+        if self.changes.len() >= KEPT_CHANGES {
+            self.changes.pop_front();
+            self.forgotten += 1;
+        }
+        self.changes.push_back(self.by_rank[self.rank[i] as usize]);
         let before = self.phases[i];
         let after = self.attempts[i].phase(self.retries);
         self.phases[i] = after;
@@ -233,6 +246,18 @@ impl Board {
     /// What an object went through.
     pub fn attempts(&self, i: usize) -> &Attempts {
         &self.attempts[i]
+    }
+
+    /// How many changes of objects were folded so far: the place of the next one.
+    pub fn changed(&self) -> u64 {
+        self.forgotten + self.changes.len() as u64
+    }
+
+    /// The positions of the objects that changed at this place or later, in order; one may come several times. None: that
+    /// is too long ago.
+    pub fn changes_since(&self, place: u64) -> Option<impl Iterator<Item = usize> + '_> {
+        let skipped = usize::try_from(place.checked_sub(self.forgotten)?).ok()?;
+        Some(self.changes.range(skipped.min(self.changes.len())..).map(|&i| i as usize))
     }
 
     /// How many objects of a stage are in a phase.

@@ -93,6 +93,8 @@ pub struct Request {
     pub requested_by: Option<String>,
     /// How often a failed object that is worth it is tried again; none: as the orchestrator is set.
     pub retries: Option<u32>,
+    /// Run again what failed in this run and what was skipped for it, and nothing else.
+    pub retry_of: Option<RunId>,
 }
 
 /// A part of a plan.

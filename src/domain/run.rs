@@ -33,6 +33,15 @@ pub struct Stamp {
     pub timestamp_us: i64,
 }
 
+/// Tells the plans of a run apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PlanKey {
+    /// The reign that planned.
+    pub epoch: Epoch,
+    /// When it did.
+    pub at: Timestamp,
+}
+
 /// One run, as far as its events tell.
 #[derive(Clone, Debug)]
 pub struct Run {
@@ -52,6 +61,8 @@ pub struct Run {
     pub(super) begins: Vec<u64>,
     /// The latest time that any of its events gives.
     pub(super) latest_at: Timestamp,
+    /// The offsets of its first and its last event, by partition.
+    places: BTreeMap<u32, (u64, u64)>,
     parts: Option<Parts>,
     plan_epoch: Option<Epoch>,
     early: BTreeMap<ObjectId, Attempts>,
@@ -80,6 +91,7 @@ impl Run {
             truncated: false,
             begins: Vec::new(),
             latest_at: Timestamp::MIN,
+            places: BTreeMap::new(),
             parts: None,
             plan_epoch: None,
             early: BTreeMap::new(),
@@ -92,6 +104,16 @@ impl Run {
     /// The plan and where each of its objects stands, once the plan is complete.
     pub fn board(&self) -> Option<&Board> {
         self.board.as_ref()
+    }
+
+    /// Which plan counts: another one has another key.
+    pub fn plan_key(&self) -> Option<PlanKey> {
+        Some(PlanKey { epoch: self.plan_epoch?, at: self.planned_at? })
+    }
+
+    /// The offsets of its first and its last event so far, by partition.
+    pub fn places(&self) -> &BTreeMap<u32, (u64, u64)> {
+        &self.places
     }
 
     /// Whether only remains of it are in the log: neither its request nor its plan. It may have ended long ago.
@@ -115,6 +137,9 @@ impl Run {
     /// [`Reject::UnknownObject`] where the plan has no such object.
     pub(super) fn apply(&mut self, event: &Event, stamp: Stamp) -> Result<(), Reject> {
         self.latest_at = self.latest_at.max(event.at);
+        let offset = stamp.place.offset;
+        let (first, last) = self.places.entry(stamp.place.partition).or_insert((offset, offset));
+        (*first, *last) = ((*first).min(offset), (*last).max(offset));
         match &event.body {
             Body::RunRequested(request) => {
                 self.request.get_or_insert_with(|| (event.at, request.clone()));
@@ -146,7 +171,9 @@ impl Run {
                 let worker = self.answering(&answer.meta);
                 return self.fold(answer.object, |object| object.answered(answer, true, event.at, worker));
             }
-            Body::ObjectSkipped(skipped) => return self.fold(skipped.object, |object| object.skip(skipped)),
+            Body::ObjectSkipped(skipped) => {
+                return self.fold(skipped.object, |object| object.skip(skipped, event.at));
+            }
             Body::OrchestratorElected => {}
         }
         Ok(())

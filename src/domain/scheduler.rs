@@ -196,9 +196,15 @@ impl Scheduler {
             .collect()
     }
 
-    /// The end of a run that could not be planned, with everything that is wrong with its catalogue.
-    pub fn refused(&self, now: Now, run: &Run, problems: Option<Arc<RawValue>>) -> Vec<Event> {
-        let mut decision = self.over(now, run, Outcome::Failed, Some("bad-catalogue".into()));
+    /// The end of a run that could not be planned, why in a word, and everything that is wrong.
+    pub fn refused(
+        &self,
+        now: Now,
+        run: &Run,
+        reason: &str,
+        problems: Option<Arc<RawValue>>,
+    ) -> Vec<Event> {
+        let mut decision = self.over(now, run, Outcome::Failed, Some(reason.into()));
         if let Some(Event { body: Body::RunFinished(finished), .. }) = decision.events.first_mut() {
             finished.problems = problems;
         }

@@ -48,6 +48,7 @@ impl Event {
                     targets: read_targets(wire.targets)?,
                     requested_by: wire.requested_by.and_then(read_text),
                     retries: optional(wire.retries, "retries")?,
+                    retry_of: optional(wire.retry_of, "retry_of")?,
                 })
             }
             "RunPlanned" => Body::RunPlanned(PlanPart {
@@ -140,6 +141,9 @@ impl Serialize for Event {
                 if let Some(retries) = request.retries {
                     map.serialize_entry("retries", &retries)?;
                 }
+                if let Some(run) = request.retry_of {
+                    map.serialize_entry("retry_of", &run)?;
+                }
             }
             Body::RunPlanned(plan) => {
                 map.serialize_entry("part", &plan.part)?;
@@ -218,6 +222,8 @@ struct Wire<'a> {
     requested_by: Option<&'a RawValue>,
     #[serde(borrow, default)]
     retries: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    retry_of: Option<&'a RawValue>,
     #[serde(borrow, default)]
     part: Option<&'a RawValue>,
     #[serde(borrow, default)]
@@ -379,6 +385,7 @@ mod tests {
                 targets: vec!["3005".into()],
                 requested_by: None,
                 retries: Some(2),
+                retry_of: Some(RunId(Uuid::from_u128(7))),
             }),
             Body::RunPlanned(PlanPart {
                 part: 0,

@@ -12,9 +12,11 @@ use uuid::Uuid;
 
 use super::follower::Follower;
 use crate::domain::envelope::Envelope;
-use crate::domain::event::{Body, Event, Request, RunId};
+use crate::domain::event::{Body, Event, PlannedObject, Request, RunId};
 use crate::domain::leader::{Candidate, Role};
 use crate::domain::member::Mono;
+use crate::domain::problem::{Problem, Problems};
+use crate::domain::retry;
 use crate::domain::scheduler::{Decision, Now, Scheduler, Settings};
 use crate::log::{Log, LogError, NewRecord};
 use crate::planning::{Planning, problems_json};
@@ -265,7 +267,18 @@ impl Orchestrator {
         let request = request.unwrap_or_default();
         let planning = self.planning.clone();
         let targets = request.targets.clone();
-        let planned = tokio::task::spawn_blocking(move || planning.objects(&targets)).await?;
+        let planned = match request.retry_of {
+            Some(old) => match self.again(old) {
+                Ok(objects) => {
+                    let refresh = move || planning.refresh(objects).map(|objects| (objects, Vec::new()));
+                    tokio::task::spawn_blocking(refresh).await?.map_err(|problems| ("bad-catalogue", problems))
+                }
+                Err(problem) => Err(("nothing-to-retry", problem)),
+            },
+            None => tokio::task::spawn_blocking(move || planning.objects(&targets))
+                .await?
+                .map_err(|problems| ("bad-catalogue", problems)),
+        };
         Ok(match planned {
             Ok((objects, warnings)) => {
                 for warning in &warnings {
@@ -274,16 +287,27 @@ impl Orchestrator {
                 let retries = request.retries.unwrap_or(self.retries);
                 scheduler.planned(now, run, position, retries, objects)
             }
-            Err(problems) => {
+            Err((reason, problems)) => {
                 tracing::error!("{problems}");
                 self.view
                     .read(|known| {
                         let run = known.history.run(run)?;
-                        Some(scheduler.refused(now, run, Some(problems_json(&problems))))
+                        Some(scheduler.refused(now, run, reason, Some(problems_json(&problems))))
                     })
                     .unwrap_or_default()
             }
         })
+    }
+
+    /// What a retry of this run runs.
+    fn again(&self, old: RunId) -> Result<Vec<PlannedObject>, Problems> {
+        let objects = self.view.read(|known| known.history.run(old)?.board().map(retry::again));
+        let (message, hint) = match objects {
+            None => ("is not known, or too long ago", "start a run of the objects that are missing"),
+            Some(objects) if objects.is_empty() => ("has nothing that failed", "start a run instead"),
+            Some(objects) => return Ok(objects),
+        };
+        Err(Problems::new("the request", vec![Problem::new(format!("run {old} {message}"), hint)]))
     }
 
     /// Appends events in order.

@@ -1,0 +1,135 @@
+// The connection to the server: opens the stream of the run to show, hands its messages to the store, and fetches the
+// graph they belong to. It breaks, notices that it broke, and comes back; it knows nothing of what is drawn.
+
+import { address, get } from './api.js';
+
+const EVENTS = ['hello', 'runs', 'workers', 'run', 'stories', 'ping'];
+const SILENCE_MS = 25_000; // the server says something every 10 s
+const LOOK_MS = 2_500;
+const BACKOFF_MS = { least: 1_000, most: 10_000 };
+const NOT_FOUND = 404;
+
+/**
+ * @param {import('./store.js').Store} store
+ * @returns {{follow: (run: string) => void, retryGraph: () => void}}
+ */
+export function connect(store) {
+  let run = null;
+  let source = null;
+  let heardAt = 0;
+  let wait = BACKOFF_MS.least;
+  let timer = null;
+  const graphs = graphsOf(store);
+
+  function open() {
+    close();
+    heardAt = Date.now();
+    source = new EventSource(address(`/live?run=${encodeURIComponent(run)}`));
+    source.onerror = lost;
+    for (const name of EVENTS) source.addEventListener(name, (message) => arrived(name, message));
+  }
+
+  function close() {
+    clearTimeout(timer);
+    timer = null;
+    source?.close();
+    source = null;
+  }
+
+  function arrived(name, message) {
+    heardAt = Date.now();
+    wait = BACKOFF_MS.least;
+    store.setConnection('open');
+    if (name === 'ping') return;
+    store.receive(name, JSON.parse(message.data));
+    if (name === 'run') graphs.want(store.run);
+  }
+
+  // The browser would try again by itself, but not after every kind of failure, and never sooner when it could.
+  function lost() {
+    close();
+    store.setConnection('lost');
+    timer = setTimeout(open, wait);
+    wait = Math.min(2 * wait, BACKOFF_MS.most);
+  }
+
+  function atOnce() {
+    if (timer === null || document.hidden) return;
+    wait = BACKOFF_MS.least;
+    open();
+  }
+
+  setInterval(() => {
+    if (source && Date.now() - heardAt > SILENCE_MS) lost();
+  }, LOOK_MS);
+  addEventListener('online', atOnce);
+  document.addEventListener('visibilitychange', atOnce);
+
+  return {
+    follow(wanted) {
+      if (wanted === run) return;
+      run = wanted;
+      graphs.forget();
+      store.reset();
+      wait = BACKOFF_MS.least;
+      open();
+    },
+    retryGraph: () => graphs.again(),
+  };
+}
+
+/** Fetches the graph of the plan that the run has, once. */
+function graphsOf(store) {
+  let asked = null; // the plan of which the graph is on its way, or will not come
+  let underWay = new AbortController();
+  let timer = null;
+  let wait = BACKOFF_MS.least;
+
+  function forget() {
+    asked = null;
+    wait = BACKOFF_MS.least;
+    clearTimeout(timer);
+    underWay.abort();
+  }
+
+  function want(run) {
+    const plan = run?.plan ?? null;
+    if (plan === null || plan === store.graph?.plan) {
+      forget();
+      return;
+    }
+    if (plan === asked) return;
+    forget();
+    asked = plan;
+    underWay = new AbortController();
+    fetchGraph(run.run_id, plan, underWay.signal);
+  }
+
+  async function fetchGraph(id, plan, signal) {
+    try {
+      const graph = await get(`/runs/${encodeURIComponent(id)}/graph`, { signal });
+      if (signal.aborted) return;
+      // Between the message and the answer the run may have been planned anew: then the next message says so.
+      if (graph.plan !== plan) throw new Error(`the graph is of plan ${graph.plan}, not ${plan}`);
+      store.setGraph(graph);
+    } catch (error) {
+      if (signal.aborted) return;
+      if (error.status === NOT_FOUND) {
+        store.setGraphError(error);
+        return;
+      }
+      if (wait > BACKOFF_MS.least) store.setGraphError(error); // one failure is nobody's business yet
+      timer = setTimeout(again, wait);
+      wait = Math.min(2 * wait, BACKOFF_MS.most);
+    }
+  }
+
+  function again() {
+    const before = wait;
+    asked = null;
+    want(store.run);
+    wait = before;
+  }
+
+  return { want, forget, again };
+}

@@ -1,0 +1,399 @@
+// All that the server told, as it told it: the graph, every object's story, the run, the runs, the members. It answers
+// what the state of an object was at the time shown, by looking it up in the object's story; it decides no state.
+// It knows neither the document nor the network: live.js fills it, the views read it and are told when it changes.
+
+import { STATES } from './format.js';
+
+/** @typedef {{t: number, state: number, attempt: number, worker: string | null}} Row */
+/** @typedef {'graph' | 'states' | 'run' | 'runs' | 'members' | 'time' | 'connection'} Topic */
+
+const STAGES = 3;
+const ROW = 4; // numbers in a story's row: t, state, attempt, worker
+const [T, STATE, ATTEMPT, WORKER] = [0, 1, 2, 3];
+/** Those who hear of the states find the run and the graph already told. @type {Topic[]} */
+const TOPICS = ['connection', 'run', 'graph', 'time', 'states', 'runs', 'members'];
+const NO_STORY = [];
+
+export class Store {
+  /** The graph at hand, or null. */
+  graph = null;
+  /** Why there is no graph though the run is planned: what the request for it met, or null. @type {Error | null} */
+  graphError = null;
+  /** The last `run` message, or null. */
+  run = null;
+  /** Whether there was any `run` message since the run was chosen: `run` is null before and where there is no run. */
+  told = false;
+  /** @type {object[]} */
+  runs = [];
+  /** The last `workers` message, or null. */
+  members = null;
+  /** null: live; else the instant shown, ms since 1970. @type {number | null} */
+  time = null;
+  /** @type {'connecting' | 'open' | 'lost'} */
+  connection = 'connecting';
+  /** When the server was last heard, ms since 1970 by its own clock. @type {number | null} */
+  heard = null;
+  /** The state of every object at the time shown. Not to be written. */
+  states = new Uint8Array(0);
+  /** The objects on the critical path, by their places. @type {Set<number>} */
+  critical = new Set();
+  /** What `hello` said. */
+  server = null;
+
+  #stories = [];
+  #storiesPlan = null;
+  #names = new Map();
+  #first = Infinity;
+  #last = -Infinity;
+  #at = new Uint32Array(0); // for each object, how far in its story the time shown is
+  #counts = noCounts();
+  #skew = 0;
+  #clock;
+  #schedule;
+  #listeners = new Map(TOPICS.map((topic) => [topic, new Set()]));
+  #pending = new Set();
+  #changed = [];
+  #marked = new Uint8Array(0);
+  #all = false;
+
+  /**
+   * @param {{schedule?: (flush: () => void) => void, clock?: () => number}} [outside] `schedule` runs what it is given
+   *   a little later, once; `clock` is this machine's time in ms
+   */
+  constructor({ schedule = (flush) => setTimeout(flush, 0), clock = () => Date.now() } = {}) {
+    this.#schedule = schedule;
+    this.#clock = clock;
+  }
+
+  // ---- what the views ask ----
+
+  /** @returns {number} the server's time, ms since 1970 */
+  now() {
+    return this.#clock() + this.#skew;
+  }
+
+  /**
+   * From when to when there is something to see.
+   * @returns {{from: number, to: number, live: boolean}} ms since 1970
+   */
+  span() {
+    const now = this.now();
+    const { run } = this;
+    if (!run) return { from: now, to: now, live: false };
+    const live = run.state === 'queued' || run.state === 'running';
+    const began = Date.parse(run.planned_at ?? run.requested_at ?? '');
+    const ended = Date.parse(run.finished_at ?? '');
+    const from = Math.min(Number.isNaN(began) ? now : began, this.#first);
+    // A worker's clock may be ahead of the orchestrator's: the end of the run shows the end of every story.
+    const to = live || Number.isNaN(ended) ? now : Math.max(ended, this.#last);
+    return { from, to: Math.max(from, to), live };
+  }
+
+  /** @param {number} i @returns {number} the code of its state at the time shown */
+  state(i) {
+    return this.states[i] ?? 0;
+  }
+
+  /**
+   * The numbers of an object's story: t, state, attempt, worker (by its number, -1: none), and again.
+   * @param {number} i
+   * @returns {ArrayLike<number>} not to be written
+   */
+  storyOf(i) {
+    return this.#stories[i] ?? NO_STORY;
+  }
+
+  /** @param {number} i @returns {Row[]} its story, all that is known of it */
+  rows(i) {
+    const story = this.storyOf(i);
+    const rows = [];
+    for (let at = 0; at < story.length; at += ROW) rows.push(this.#row(story, at));
+    return rows;
+  }
+
+  /** @param {number} i @returns {Row | null} the row that holds at the time shown; null: nothing has happened to it */
+  rowAt(i) {
+    const at = this.#at[i] ?? 0;
+    return at > 0 ? this.#row(this.storyOf(i), at - ROW) : null;
+  }
+
+  /** @param {number} number as in a story @returns {string | null} */
+  workerName(number) {
+    return this.#names.get(number) ?? null;
+  }
+
+  /**
+   * How many objects are in each state at the time shown.
+   * @returns {{total: number, byState: number[], byStage: number[][]}} not to be written
+   */
+  counts() {
+    const known = this.graph !== null && this.#storiesPlan === this.graph.plan;
+    return known || this.time !== null ? this.#counts : countsOf(this.run) ?? this.#counts;
+  }
+
+  /** @param {number | null} ms the instant to show; null: live */
+  setTime(ms) {
+    const time = ms === null || !Number.isFinite(ms) ? null : ms;
+    if (time === this.time) return;
+    this.time = time;
+    this.#emit('time');
+    for (let i = 0; i < this.states.length; i += 1) this.#place(i, false);
+  }
+
+  /**
+   * @param {Topic} topic
+   * @param {(detail?: any) => void} listener `states` gets `{changed}`: the places of the objects of which something
+   *   changed, null: any of them
+   * @returns {() => void} ends that
+   */
+  on(topic, listener) {
+    const listeners = this.#listeners.get(topic);
+    if (!listeners) throw new Error(`the store has no topic ${topic}`);
+    listeners.add(listener);
+    return () => listeners.delete(listener);
+  }
+
+  // ---- what live.js tells ----
+
+  /** Another run is to be shown: nothing is known of it yet. */
+  reset() {
+    this.run = null;
+    this.told = false;
+    this.#emit('run');
+    this.#forget();
+  }
+
+  /** @param {'connecting' | 'open' | 'lost'} connection */
+  setConnection(connection) {
+    if (connection === this.connection) return;
+    this.connection = connection;
+    this.#emit('connection');
+  }
+
+  /**
+   * A message of the server.
+   * @param {'hello' | 'runs' | 'workers' | 'run' | 'stories'} name
+   * @param {any} data
+   */
+  receive(name, data) {
+    if (name === 'hello') this.#hello(data);
+    else if (name === 'runs') this.#set('runs', data.runs);
+    else if (name === 'workers') this.#set('members', data);
+    else if (name === 'run') this.#receiveRun(data);
+    else if (name === 'stories') this.#receiveStories(data);
+    this.heard = this.now();
+  }
+
+  /** @param {any} sent the answer of `GET /runs/{id}/graph`; null: there is none any more */
+  setGraph(sent) {
+    if (sent === null && this.graph === null && this.graphError === null) return;
+    this.graphError = null;
+    this.graph = sent === null ? null : graphOf(sent);
+    const n = this.graph?.n ?? 0;
+    this.states = new Uint8Array(n);
+    this.#at = new Uint32Array(n);
+    this.#marked = new Uint8Array(n);
+    this.#changed = [];
+    this.#recount();
+    if (this.graph && this.#storiesPlan === this.graph.plan) for (let i = 0; i < n; i += 1) this.#place(i, false);
+    this.#findCritical();
+    this.#emit('graph');
+    this.#emitAll();
+  }
+
+  /** @param {Error} error what the request for the graph met */
+  setGraphError(error) {
+    this.graphError = error;
+    this.#emit('graph');
+  }
+
+  /** Tells at once what is waiting to be told. */
+  flush() {
+    const pending = TOPICS.filter((topic) => this.#pending.has(topic));
+    this.#pending.clear();
+    for (const topic of pending) {
+      const detail = topic === 'states' ? { changed: this.#takeChanged() } : undefined;
+      for (const listener of [...this.#listeners.get(topic)]) {
+        try {
+          listener(detail);
+        } catch (error) {
+          globalThis.reportError?.(error); // one view's mistake must not freeze the others
+        }
+      }
+    }
+  }
+
+  // ---- inside ----
+
+  #hello(data) {
+    const now = Date.parse(data.now ?? '');
+    if (!Number.isNaN(now)) this.#skew = now - this.#clock();
+    this.server = data;
+  }
+
+  #set(topic, value) {
+    this[topic] = value;
+    this.#emit(topic);
+  }
+
+  #receiveRun(run) {
+    const before = this.run;
+    this.run = run;
+    this.told = true;
+    if (before && run?.run_id !== before.run_id && this.time !== null) this.setTime(null);
+    if (this.graph && this.graph.plan !== run?.plan) this.setGraph(null);
+    this.#findCritical();
+    this.#emit('run');
+  }
+
+  #receiveStories({ plan, whole, names, objects }) {
+    // Deltas of a plan of which the beginning was missed stand for themselves: what they do not name is waiting.
+    if (whole || plan !== this.#storiesPlan) this.#voidStories(plan);
+    for (const [number, name] of names ?? []) this.#names.set(number, name);
+    const here = this.graph !== null && this.graph.plan === plan;
+    for (const [index, ...story] of objects) {
+      this.#stories[index] = story;
+      if (story.length > 0) {
+        if (story[T] < this.#first) this.#first = story[T];
+        if (story[story.length - ROW] > this.#last) this.#last = story[story.length - ROW];
+      }
+      if (here) this.#place(index, true);
+    }
+    if (whole && here) this.#emitAll();
+  }
+
+  #voidStories(plan) {
+    this.#stories = [];
+    this.#storiesPlan = plan;
+    this.#names.clear();
+    this.#first = Infinity;
+    this.#last = -Infinity;
+    this.#at.fill(0);
+    this.states.fill(0);
+    this.#recount();
+    this.#emitAll();
+  }
+
+  #forget() {
+    this.#voidStories(null);
+    this.setTime(null);
+    this.setGraph(null);
+    this.critical = new Set();
+  }
+
+  /** Finds the row of an object that holds at the time shown, from where it was: time mostly moves by little. */
+  #place(i, told) {
+    if (i >= this.states.length) return;
+    const story = this.#stories[i] ?? NO_STORY;
+    const before = this.#at[i];
+    let at = Math.min(before, story.length);
+    if (this.time === null) {
+      at = story.length;
+    } else {
+      while (at < story.length && story[at + T] <= this.time) at += ROW;
+      while (at > 0 && story[at - ROW + T] > this.time) at -= ROW;
+    }
+    this.#at[i] = at;
+    const state = at > 0 ? story[at - ROW + STATE] : 0;
+    const was = this.states[i];
+    if (state !== was) {
+      this.states[i] = state;
+      const { byState, byStage } = this.#counts;
+      byState[was] -= 1;
+      byState[state] += 1;
+      const stage = byStage[this.graph.stage[i]];
+      stage[was] -= 1;
+      stage[state] += 1;
+    }
+    if (told || at !== before || state !== was) this.#mark(i);
+  }
+
+  #row(story, at) {
+    return { t: story[at + T], state: story[at + STATE], attempt: story[at + ATTEMPT], worker: this.workerName(story[at + WORKER]) };
+  }
+
+  #recount() {
+    this.#counts = noCounts();
+    const { graph } = this;
+    if (!graph) return;
+    this.#counts.total = graph.n;
+    this.#counts.byState[0] = graph.n;
+    for (let i = 0; i < graph.n; i += 1) this.#counts.byStage[graph.stage[i]][0] += 1;
+  }
+
+  #findCritical() {
+    const path = this.run?.estimate?.critical_path ?? [];
+    const { graph } = this;
+    this.critical = new Set(graph ? path.map((id) => graph.indexOf.get(id)).filter((i) => i !== undefined) : []);
+  }
+
+  #mark(i) {
+    if (!this.#marked[i]) {
+      this.#marked[i] = 1;
+      this.#changed.push(i);
+    }
+    this.#emit('states');
+  }
+
+  #emitAll() {
+    this.#all = true;
+    this.#emit('states');
+  }
+
+  #takeChanged() {
+    const changed = this.#all ? null : Uint32Array.from(this.#changed);
+    for (const i of this.#changed) this.#marked[i] = 0;
+    this.#changed = [];
+    this.#all = false;
+    return changed;
+  }
+
+  #emit(topic) {
+    if (this.#pending.size === 0) this.#schedule(() => this.flush());
+    this.#pending.add(topic);
+  }
+}
+
+function noCounts() {
+  return { total: 0, byState: new Array(STATES.length).fill(0), byStage: Array.from({ length: STAGES }, () => new Array(STATES.length).fill(0)) };
+}
+
+/** The server's own counts, for as long as the graph is on its way. */
+function countsOf(run) {
+  if (!run?.stages) return null;
+  const byStage = run.stages.map((stage) => STATES.map((name) => stage[name] ?? 0));
+  const byState = STATES.map((_, state) => byStage.reduce((sum, stage) => sum + stage[state], 0));
+  return { total: run.counts?.objects ?? 0, byState, byStage };
+}
+
+/** The graph in typed arrays, with the children that the answer leaves to us. */
+function graphOf({ plan, run_id, objects, layout, groups, group_of: groupOf, fields }) {
+  const n = objects.id.length;
+  const children = objects.parents.map(() => 0);
+  for (const parents of objects.parents) for (const parent of parents) children[parent] += 1;
+  const lists = children.map((count) => new Uint32Array(count));
+  children.fill(0);
+  objects.parents.forEach((parents, i) => {
+    for (const parent of parents) {
+      lists[parent][children[parent]] = i;
+      children[parent] += 1;
+    }
+  });
+  return {
+    plan,
+    runId: run_id,
+    n,
+    ids: objects.id,
+    names: objects.name,
+    stage: Uint8Array.from(objects.stage),
+    criticality: Uint8Array.from(objects.criticality),
+    level: Uint16Array.from(objects.level),
+    parents: objects.parents.map((parents) => Uint32Array.from(parents)),
+    children: lists,
+    layout: { ...layout, x: Float64Array.from(layout.x), y: Float64Array.from(layout.y) },
+    groups,
+    groupOf: Uint32Array.from(groupOf ?? []),
+    fields: fields ?? [],
+    indexOf: new Map(objects.id.map((id, i) => [id, i])),
+  };
+}
