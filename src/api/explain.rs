@@ -5,7 +5,8 @@ use axum::http::StatusCode;
 use jiff::Timestamp;
 
 use super::problem::Problem;
-use super::{Answer, Ctx, blocking, is_known, json, no_run, run_id};
+use super::runs::{is_known, no_run, run_id};
+use super::{Answer, Ctx, blocking, json};
 use crate::domain::explain::Situation;
 use crate::domain::object::ObjectId;
 use crate::domain::scheduler::Now;

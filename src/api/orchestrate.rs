@@ -1,0 +1,147 @@
+//! `POST /orchestrate` and `POST /runs/{id}/retry`: a run is asked for.
+
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::ask::body;
+use super::problem::Problem;
+use super::runs::{is_known, no_run, run_id};
+use super::{Answer, Ctx, Shared, blocking, json, publish};
+use crate::domain::event::{self, Body, RunId};
+use crate::domain::object::ObjectId;
+use crate::domain::retry;
+
+/// How long a request waits for its run to be planned.
+const PLAN_WAIT: Duration = Duration::from_secs(5);
+/// So many ids of a new run are shown.
+const ORDER_SAMPLE: usize = 20;
+
+/// The body of `POST /orchestrate`. A word that is not known is an error: `target` for `targets` would run everything.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Wish {
+    targets: Option<Vec<Target>>,
+    requested_by: Option<String>,
+    retries: Option<u32>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged, expecting = "a target is text or a number")]
+enum Target {
+    Text(String),
+    Id(u64),
+}
+
+#[derive(Serialize)]
+struct Accepted {
+    status: &'static str,
+    run_id: RunId,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_of: Option<RunId>,
+    count: Option<usize>,
+    order_sample: Vec<ObjectId>,
+}
+
+pub(super) async fn orchestrate(
+    State(shared): Ctx,
+    headers: HeaderMap,
+    bytes: Result<Bytes, BytesRejection>,
+) -> Answer {
+    let wish: Wish = body(&headers, bytes)?;
+    let targets: Vec<String> = wish
+        .targets
+        .unwrap_or_default()
+        .into_iter()
+        .map(|target| match target {
+            Target::Text(text) => text,
+            Target::Id(id) => id.to_string(),
+        })
+        .collect();
+    if let Some(preview) = shared.api.preview.clone() {
+        let targets = targets.clone();
+        blocking(move || preview(&targets))
+            .await?
+            .map_err(|refused| Problem::bad_catalogue(refused.text, Some(refused.problems)))?;
+    }
+    let requested_by = Some(wish.requested_by.unwrap_or_else(|| "api".into()));
+    ask(&shared, event::Request { targets, requested_by, retries: wish.retries, retry_of: None }).await
+}
+
+/// The body of `POST /runs/{id}/retry`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct RetryWish {
+    requested_by: Option<String>,
+    retries: Option<u32>,
+}
+
+pub(super) async fn retry(
+    State(shared): Ctx,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    bytes: Result<Bytes, BytesRejection>,
+) -> Answer {
+    let wish: RetryWish = body(&headers, bytes)?;
+    let old = run_id(&shared, &id)?;
+    shared.api.view.read(|known| {
+        let Some(run) = known.history.run(old).filter(|run| is_known(run)) else {
+            return Err(if known.history.summaries().any(|summary| summary.run_id == old) {
+                Problem::conflict(format!("of run {old} only a line is left: start a run of what is missing"))
+            } else {
+                no_run(old)
+            });
+        };
+        if run.finished.is_none() {
+            let text = format!("run {old} is not over: wait for its end, or cancel it first");
+            return Err(Problem::conflict(text));
+        }
+        if run.board().is_none_or(|board| retry::again(board).is_empty()) {
+            return Err(Problem::conflict(format!("nothing failed in run {old}: there is nothing to retry")));
+        }
+        Ok(())
+    })?;
+    // A catalogue that is bad now is refused now.
+    if let Some(preview) = shared.api.preview.clone() {
+        blocking(move || preview(&[]))
+            .await?
+            .map_err(|refused| Problem::bad_catalogue(refused.text, Some(refused.problems)))?;
+    }
+    let requested_by = Some(wish.requested_by.unwrap_or_else(|| "api".into()));
+    let request =
+        event::Request { targets: Vec::new(), requested_by, retries: wish.retries, retry_of: Some(old) };
+    ask(&shared, request).await
+}
+
+/// Asks for a run, and waits a while for its plan.
+async fn ask(shared: &Shared, request: event::Request) -> Answer {
+    let (run_id, retry_of) = (RunId(Uuid::now_v7()), request.retry_of);
+    publish(&shared.api, run_id, Body::RunRequested(request)).await?;
+
+    let planned = shared.api.view.wait_for(PLAN_WAIT, |known| {
+        let run = known.history.run(run_id)?;
+        if let Some(board) = run.board() {
+            let sample = board.objects().iter().take(ORDER_SAMPLE).map(|object| object.id).collect();
+            return Some(Ok((Some(board.len()), sample)));
+        }
+        let (_, finished) = run.finished.as_ref()?;
+        let detail = match finished.reason.as_deref() {
+            Some("bad-catalogue") => "the catalogue cannot be planned: `problems` lists all that is wrong with it",
+            Some("nothing-to-retry") => "the run cannot be retried: `problems` says why",
+            _ => return Some(Ok((None, Vec::new()))), // it ended before anybody planned it
+        };
+        Some(Err(Problem::bad_catalogue(detail, finished.problems.clone())))
+    });
+    let mut shutdown = shared.api.shutdown.clone();
+    let planned = tokio::select! {
+        planned = planned => planned,
+        _ = shutdown.wait_for(|over| *over) => None,
+    };
+    let (count, order_sample) = planned.unwrap_or_else(|| Ok((None, Vec::new())))?;
+    json(StatusCode::ACCEPTED, &Accepted { status: "ok", run_id, retry_of, count, order_sample })
+}

@@ -1,0 +1,212 @@
+//! `GET /runs`, `GET /runs/{id}`, `POST /runs/{id}/cancel`: the history.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::body::Bytes;
+use axum::extract::rejection::{BytesRejection, QueryRejection};
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, StatusCode};
+use jiff::Timestamp;
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::ask::{LimitQuery, body, limit, query};
+use super::problem::Problem;
+use super::{Answer, Ctx, Shared, blocking, json, json_bytes, publish, views};
+use crate::domain::event::{self, Body, CancelRequest, RunId};
+use crate::domain::run::Run;
+
+/// The most runs in one answer: all that a history keeps.
+const MAX_RUNS: usize = 10_000;
+/// A run that takes longer to render is rendered for all viewers together, …
+const COSTLY: Duration = Duration::from_millis(5);
+/// … and so seldom that rendering takes no more than one part in so many of the time.
+const RENDER_SHARE: u32 = 5;
+
+/// Names by position in the plan of one run.
+type Names = Arc<[Option<Box<str>>]>;
+
+/// A plan: that of this run, planned then.
+type PlanKey = (RunId, Option<Timestamp>);
+
+/// What was rendered before, for all viewers.
+#[derive(Default)]
+pub(super) struct Renders {
+    /// The names of the objects of the plan that was asked for last: they cost a look into every entry.
+    names: Mutex<Option<(PlanKey, Names)>>,
+    /// The run that was rendered last.
+    last: tokio::sync::Mutex<Option<Rendered>>,
+}
+
+struct Rendered {
+    run: RunId,
+    at: Instant,
+    cost: Duration,
+    json: Bytes,
+}
+
+#[derive(Serialize)]
+struct RunsView {
+    runs: Vec<views::RunView>,
+}
+
+pub(super) async fn runs(State(shared): Ctx, asked: Result<Query<LimitQuery>, QueryRejection>) -> Answer {
+    let limit = limit(query(asked)?.limit.as_deref(), MAX_RUNS, MAX_RUNS)?;
+    let runs = shared.api.view.read(|known| views::runs(&known.history, limit, Timestamp::now()));
+    json(StatusCode::OK, &RunsView { runs })
+}
+
+/// The run that a path names: by its id; or `active`, the one whose turn it is; or `latest`, the one that is under way,
+/// else the one asked for last.
+pub(super) fn run_id(shared: &Shared, text: &str) -> Result<RunId, Problem> {
+    if text == "active" {
+        let active = shared.api.view.read(|known| known.history.active().map(|run| run.id));
+        return active
+            .ok_or_else(|| Problem::not_found("no run is under way: GET /runs lists those that are over"));
+    }
+    if text == "latest" {
+        let latest = shared.api.view.read(|known| {
+            let under_way = known.history.active().filter(|run| run.board().is_some());
+            let last = || known.history.runs().last().map(|run| run.id);
+            under_way.map(|run| run.id).or_else(last)
+        });
+        return latest
+            .ok_or_else(|| Problem::not_found("there is no run yet: start one with POST /orchestrate"));
+    }
+    Uuid::parse_str(text).map(RunId).map_err(|_| no_run(text))
+}
+
+pub(super) fn no_run(id: impl std::fmt::Display) -> Problem {
+    Problem::not_found(format!("the log knows of no run {id}: GET /runs lists them"))
+}
+
+pub(super) fn is_known(run: &Run) -> bool {
+    run.request.is_some() || run.board().is_some() || run.finished.is_some() || run.truncated
+}
+
+#[derive(Deserialize)]
+pub(super) struct RunQuery {
+    state: Option<String>,
+}
+
+pub(super) async fn run(
+    State(shared): Ctx,
+    Path(id): Path<String>,
+    asked: Result<Query<RunQuery>, QueryRejection>,
+) -> Answer {
+    let asked = query(asked)?;
+    let id = run_id(&shared, &id)?;
+    if let Some(states) = asked.state {
+        let states = views::States::parse(&states).map_err(Problem::bad_request)?;
+        let json = blocking(move || render_some(&shared, id, states)).await??;
+        return Ok(json_bytes(StatusCode::OK, json));
+    }
+    let mut rendered = shared.renders.last.lock().await;
+    if let Some(last) = &*rendered
+        && last.run == id
+        && last.cost > COSTLY
+        && last.at.elapsed() < last.cost * RENDER_SHARE
+    {
+        return Ok(json_bytes(StatusCode::OK, last.json.clone()));
+    }
+    let at = Instant::now();
+    let json = blocking({
+        let shared = shared.clone();
+        move || render(&shared, id)
+    })
+    .await??;
+    let json = Bytes::from(json);
+    *rendered = Some(Rendered { run: id, at, cost: at.elapsed(), json: json.clone() });
+    Ok(json_bytes(StatusCode::OK, json))
+}
+
+/// A run with its objects in these states only: what a follower asks for again and again.
+fn render_some(shared: &Shared, id: RunId, states: views::States) -> Result<Vec<u8>, Problem> {
+    let now = Timestamp::now();
+    let json = shared.api.view.read(|known| {
+        if let Some(run) = known.history.run(id).filter(|run| is_known(run)) {
+            let names = views::some_names(run, states);
+            return Some(serde_json::to_vec(&views::RunDetail::of_some(run, &names, now, states)));
+        }
+        let summary = known.history.summaries().rev().find(|summary| summary.run_id == id)?;
+        Some(serde_json::to_vec(&views::RunDetail::of_summary(summary)))
+    });
+    json.ok_or_else(|| no_run(id))?.map_err(|error| {
+        tracing::error!("a run is not JSON: {error}");
+        Problem::internal()
+    })
+}
+
+fn render(shared: &Shared, id: RunId) -> Result<Vec<u8>, Problem> {
+    let names = names(shared, id);
+    let now = Timestamp::now();
+    let json = shared.api.view.read(|known| {
+        if let Some(run) = known.history.run(id).filter(|run| is_known(run)) {
+            return Some(serde_json::to_vec(&views::RunDetail::of(run, &names, now)));
+        }
+        let summary = known.history.summaries().rev().find(|summary| summary.run_id == id)?;
+        Some(serde_json::to_vec(&views::RunDetail::of_summary(summary)))
+    });
+    json.ok_or_else(|| no_run(id))?.map_err(|error| {
+        tracing::error!("a run is not JSON: {error}");
+        Problem::internal()
+    })
+}
+
+/// The names of a run's objects, read from its entries outside the view's lock, once a plan.
+fn names(shared: &Shared, id: RunId) -> Names {
+    let planned_at = |run: &Run| run.planned_at;
+    let key = (id, shared.api.view.read(|known| known.history.run(id).and_then(planned_at)));
+    if let Some((known, names)) = &*shared.renders.names.lock()
+        && *known == key
+    {
+        return names.clone();
+    }
+    let entries: Vec<event::Entry> = shared.api.view.read(|known| {
+        let board = known.history.run(id).and_then(Run::board);
+        board.map_or_else(Vec::new, |board| {
+            board.objects().iter().map(|object| object.entry.clone()).collect()
+        })
+    });
+    let names: Names = entries.iter().map(event::name_of).collect();
+    *shared.renders.names.lock() = Some((key, names.clone()));
+    names
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct CancelWish {
+    requested_by: Option<String>,
+}
+
+#[derive(Serialize)]
+struct CancelAccepted {
+    status: &'static str,
+    run_id: RunId,
+}
+
+pub(super) async fn cancel(
+    State(shared): Ctx,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    bytes: Result<Bytes, BytesRejection>,
+) -> Answer {
+    let wish: CancelWish = body(&headers, bytes)?;
+    let run_id = run_id(&shared, &id)?;
+    let over = shared.api.view.read(|known| match known.history.run(run_id).filter(|run| is_known(run)) {
+        Some(run) => Some(run.finished.is_some()),
+        None => known.history.summaries().any(|summary| summary.run_id == run_id).then_some(true),
+    });
+    match over {
+        None => return Err(no_run(run_id)),
+        Some(true) => {
+            return Err(Problem::conflict(format!("run {run_id} is over: nothing is left to cancel")));
+        }
+        Some(false) => {}
+    }
+    let requested_by = Some(wish.requested_by.unwrap_or_else(|| "api".into()));
+    publish(&shared.api, run_id, Body::RunCancelRequested(CancelRequest { requested_by })).await?;
+    json(StatusCode::ACCEPTED, &CancelAccepted { status: "ok", run_id })
+}

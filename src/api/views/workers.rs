@@ -1,0 +1,86 @@
+//! The members: who leads, who works, on what.
+
+use serde::Serialize;
+use uuid::Uuid;
+
+use crate::domain::event::{Epoch, RunId};
+use crate::domain::member::{Members, Mono, WorkerState};
+use crate::domain::object::{ObjectId, Stage};
+use crate::domain::run::Run;
+
+/// Who leads and who works.
+#[derive(Debug, Serialize)]
+pub(in crate::api) struct WorkersView {
+    leader: Option<LeaderView>,
+    workers: Vec<WorkerView>,
+}
+
+#[derive(Debug, Serialize)]
+struct LeaderView {
+    epoch: Epoch,
+    instance: Uuid,
+    led: bool,
+    silent_seconds: f64,
+}
+
+#[derive(Debug, Serialize)]
+struct WorkerView {
+    worker: String,
+    instance: Uuid,
+    stages: Vec<Stage>,
+    slots: u32,
+    foreign: bool,
+    state: &'static str,
+    silent_seconds: f64,
+    running: Vec<HeldView>,
+}
+
+#[derive(Debug, Serialize)]
+struct HeldView {
+    run_id: RunId,
+    id_objet: ObjectId,
+    attempt: Option<u32>,
+}
+
+impl WorkersView {
+    /// The members as known at `now`. What a worker runs is the log's word, which is ahead of its heartbeat.
+    pub(in crate::api) fn of(members: &Members, active: Option<&Run>, now: Mono) -> WorkersView {
+        let leader = members.reign().map(|(reign, heard)| LeaderView {
+            epoch: reign.epoch,
+            instance: reign.instance,
+            led: members.is_led(now),
+            silent_seconds: now.saturating_sub(*heard).as_secs_f64(),
+        });
+        let workers = members.workers().map(|known| {
+            let heartbeat = &known.heartbeat;
+            let board = active.and_then(|run| Some((run.id, run.board()?)));
+            let running = board.map_or_else(Vec::new, |(run_id, board)| {
+                board
+                    .held(heartbeat.instance)
+                    .into_iter()
+                    .map(|i| HeldView {
+                        run_id,
+                        id_objet: board.object(i).id,
+                        attempt: board.attempts(i).last().map(|attempt| attempt.number),
+                    })
+                    .collect()
+            });
+            WorkerView {
+                worker: heartbeat.worker.clone(),
+                instance: heartbeat.instance,
+                stages: heartbeat.stages.clone(),
+                slots: heartbeat.slots,
+                foreign: heartbeat.foreign,
+                state: match heartbeat.state {
+                    WorkerState::Gone => "gone",
+                    _ if known.is_silent(now) => "silent",
+                    WorkerState::Draining => "draining",
+                    WorkerState::Up => "up",
+                },
+                silent_seconds: now.saturating_sub(known.heard).as_secs_f64(),
+                running,
+            }
+        });
+        WorkersView { leader, workers: workers.collect() }
+    }
+}

@@ -1,0 +1,13 @@
+//! `GET /workers`: the members.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+
+use super::{Answer, Ctx, json, views};
+
+pub(super) async fn workers(State(shared): Ctx) -> Answer {
+    let now = shared.api.view.now();
+    let workers =
+        shared.api.view.read(|known| views::WorkersView::of(&known.members, known.history.active(), now));
+    json(StatusCode::OK, &workers)
+}
