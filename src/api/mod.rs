@@ -95,6 +95,7 @@ pub fn router(api: Api) -> Router {
         .route("/runs", get(runs::runs))
         .route("/runs/{id}", get(runs::run))
         .route("/runs/{id}/cancel", post(runs::cancel))
+        .route("/runs/{id}/retry", post(orchestrate::retry))
         .route("/runs/{id}/explain/{object}", get(explain::explain))
         .route("/workers", get(workers::workers))
         .route("/health", get(health::alive))

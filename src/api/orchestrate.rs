@@ -1,19 +1,21 @@
-//! `POST /orchestrate`: a run is asked for.
+//! `POST /orchestrate` and `POST /runs/{id}/retry`: a run is asked for.
 
 use std::time::Duration;
 
 use axum::body::Bytes;
-use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
+use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::ask::body;
 use super::problem::Problem;
-use super::{Answer, Ctx, blocking, json, publish};
+use super::runs::{is_known, no_run, run_id};
+use super::{Answer, Ctx, Shared, blocking, json, publish};
 use crate::domain::event::{self, Body, RunId};
 use crate::domain::object::ObjectId;
+use crate::domain::retry;
 
 /// How long a request waits for its run to be planned.
 const PLAN_WAIT: Duration = Duration::from_secs(5);
@@ -40,6 +42,8 @@ enum Target {
 struct Accepted {
     status: &'static str,
     run_id: RunId,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_of: Option<RunId>,
     count: Option<usize>,
     order_sample: Vec<ObjectId>,
 }
@@ -65,13 +69,58 @@ pub(super) async fn orchestrate(
             .await?
             .map_err(|refused| Problem::bad_catalogue(refused.text, Some(refused.problems)))?;
     }
-    let run_id = RunId(Uuid::now_v7());
-    let request = event::Request {
-        targets,
-        requested_by: Some(wish.requested_by.unwrap_or_else(|| "api".into())),
-        retries: wish.retries,
-        retry_of: None,
-    };
+    let requested_by = Some(wish.requested_by.unwrap_or_else(|| "api".into()));
+    ask(&shared, event::Request { targets, requested_by, retries: wish.retries, retry_of: None }).await
+}
+
+/// The body of `POST /runs/{id}/retry`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct RetryWish {
+    requested_by: Option<String>,
+    retries: Option<u32>,
+}
+
+pub(super) async fn retry(
+    State(shared): Ctx,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    bytes: Result<Bytes, BytesRejection>,
+) -> Answer {
+    let wish: RetryWish = body(&headers, bytes)?;
+    let old = run_id(&shared, &id)?;
+    shared.api.view.read(|known| {
+        let Some(run) = known.history.run(old).filter(|run| is_known(run)) else {
+            return Err(if known.history.summaries().any(|summary| summary.run_id == old) {
+                Problem::conflict(format!("of run {old} only a line is left: start a run of what is missing"))
+            } else {
+                no_run(old)
+            });
+        };
+        if run.finished.is_none() {
+            let text = format!("run {old} is not over: wait for its end, or cancel it first");
+            return Err(Problem::conflict(text));
+        }
+        if run.board().is_none_or(|board| retry::again(board).is_empty()) {
+            return Err(Problem::conflict(format!("nothing failed in run {old}: there is nothing to retry")));
+        }
+        Ok(())
+    })?;
+    // A catalogue that is bad now is refused now.
+    if let Some(preview) = shared.api.preview.clone() {
+        blocking(move || preview(&[]))
+            .await?
+            .map_err(|refused| Problem::bad_catalogue(refused.text, Some(refused.problems)))?;
+    }
+    let requested_by = Some(wish.requested_by.unwrap_or_else(|| "api".into()));
+    let request =
+        event::Request { targets: Vec::new(), requested_by, retries: wish.retries, retry_of: Some(old) };
+    ask(&shared, request).await
+}
+
+/// Asks for a run, and waits a while for its plan.
+async fn ask(shared: &Shared, request: event::Request) -> Answer {
+    let (run_id, retry_of) = (RunId(Uuid::now_v7()), request.retry_of);
     publish(&shared.api, run_id, Body::RunRequested(request)).await?;
 
     let planned = shared.api.view.wait_for(PLAN_WAIT, |known| {
@@ -81,11 +130,12 @@ pub(super) async fn orchestrate(
             return Some(Ok((Some(board.len()), sample)));
         }
         let (_, finished) = run.finished.as_ref()?;
-        if finished.reason.as_deref() == Some("bad-catalogue") {
-            let detail = "the catalogue cannot be planned: `problems` lists all that is wrong with it";
-            return Some(Err(Problem::bad_catalogue(detail, finished.problems.clone())));
-        }
-        Some(Ok((None, Vec::new()))) // it ended before anybody planned it
+        let detail = match finished.reason.as_deref() {
+            Some("bad-catalogue") => "the catalogue cannot be planned: `problems` lists all that is wrong with it",
+            Some("nothing-to-retry") => "the run cannot be retried: `problems` says why",
+            _ => return Some(Ok((None, Vec::new()))), // it ended before anybody planned it
+        };
+        Some(Err(Problem::bad_catalogue(detail, finished.problems.clone())))
     });
     let mut shutdown = shared.api.shutdown.clone();
     let planned = tokio::select! {
@@ -93,5 +143,5 @@ pub(super) async fn orchestrate(
         _ = shutdown.wait_for(|over| *over) => None,
     };
     let (count, order_sample) = planned.unwrap_or_else(|| Ok((None, Vec::new())))?;
-    json(StatusCode::ACCEPTED, &Accepted { status: "ok", run_id, count, order_sample })
+    json(StatusCode::ACCEPTED, &Accepted { status: "ok", run_id, retry_of, count, order_sample })
 }
