@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{StatusCode, header};
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::get;
 use axum::serve::ListenerExt as _;
 use jiff::Timestamp;
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -17,6 +18,9 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use tokio::sync::watch;
 use tower_http::catch_panic::CatchPanicLayer;
+use utoipa::OpenApi as _;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::domain::event::{Body, Event, PlannedObject, RunId};
 use crate::log::{Log, NewRecord};
@@ -29,6 +33,7 @@ mod events;
 mod explain;
 mod guard;
 mod health;
+mod openapi;
 mod orchestrate;
 mod page;
 mod problem;
@@ -76,35 +81,43 @@ struct Shared {
     api: Api,
     /// What was rendered before.
     renders: runs::Renders,
+    /// What the API is.
+    openapi: Bytes,
 }
 
 type Ctx = State<Arc<Shared>>;
 type Answer = Result<Response, Problem>;
 
+/// The routes of the API, each with its description.
+fn routes() -> OpenApiRouter<Arc<Shared>> {
+    OpenApiRouter::with_openapi(openapi::Document::openapi())
+        .routes(routes!(orchestrate::orchestrate))
+        .routes(routes!(dag::dag))
+        .routes(routes!(dag::dag_json))
+        .routes(routes!(dag::dag_dot))
+        .routes(routes!(events::events_last))
+        .routes(routes!(events::events_stream))
+        .routes(routes!(runs::runs))
+        .routes(routes!(runs::run))
+        .routes(routes!(runs::cancel))
+        .routes(routes!(orchestrate::retry))
+        .routes(routes!(explain::explain))
+        .routes(routes!(workers::workers))
+        .routes(routes!(health::health))
+        .routes(routes!(health::livez))
+        .routes(routes!(health::readyz))
+        .routes(routes!(health::metrics))
+        .routes(routes!(openapi::openapi))
+}
+
 /// The routes of the API, and of the page where it is served.
 pub fn router(api: Api) -> Router {
-    let with_page = api.page;
-    let shared = Arc::new(Shared { api, renders: runs::Renders::default() });
-    let mut router = Router::new()
-        .route("/orchestrate", post(orchestrate::orchestrate))
-        .route("/dag", get(dag::dag))
-        .route("/dag/json", get(dag::dag_json))
-        .route("/dag/dot", get(dag::dag_dot))
-        .route("/events/last", get(events::events_last))
-        .route("/events/stream", get(events::events_stream))
-        .route("/runs", get(runs::runs))
-        .route("/runs/{id}", get(runs::run))
-        .route("/runs/{id}/cancel", post(runs::cancel))
-        .route("/runs/{id}/retry", post(orchestrate::retry))
-        .route("/runs/{id}/explain/{object}", get(explain::explain))
-        .route("/workers", get(workers::workers))
-        .route("/health", get(health::alive))
-        .route("/livez", get(health::alive))
-        .route("/readyz", get(health::ready))
-        .route("/metrics", get(health::metrics));
-    if with_page {
+    let (mut router, described) = routes().split_for_parts();
+    let openapi = openapi::text(&described).into();
+    if api.page {
         router = router.merge(page::routes());
     }
+    let shared = Arc::new(Shared { api, renders: runs::Renders::default(), openapi });
     router
         .fallback(async |request: Request| {
             Problem::not_found(format!("there is nothing at {}", request.uri().path()))

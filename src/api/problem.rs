@@ -7,6 +7,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 
 use crate::log::LogError;
 
@@ -18,13 +19,21 @@ pub(super) struct Problem {
     problems: Option<Arc<RawValue>>,
 }
 
-#[derive(Serialize)]
-struct Wire<'a> {
+/// Why a request is not served, as RFC 9457 has it.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub(super) struct Wire<'a> {
     r#type: &'static str,
+    /// The status in words.
     title: &'static str,
+    /// The status.
+    #[schema(minimum = 400, maximum = 599)]
     status: u16,
+    /// What is wrong and, where that is known, what to do.
     detail: &'a str,
+    /// All that is wrong with the catalogue or the targets.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Vec<crate::domain::problem::Problem>)]
     problems: Option<&'a RawValue>,
 }
 

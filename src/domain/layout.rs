@@ -249,11 +249,13 @@ impl Layout {
 fn sugiyama(graph: &Graph, columns: &[u32]) -> Option<Vec<f64>> {
     let n = graph.len();
     let span = |parent: u32, child: u32| columns[child as usize].saturating_sub(columns[parent as usize]);
-    let passages: usize = graph.edges().map(|(parent, child)| span(parent, child).saturating_sub(1) as usize).sum();
+    let passages: usize =
+        graph.edges().map(|(parent, child)| span(parent, child).saturating_sub(1) as usize).sum();
     if n + passages > LAYERED_NODES || graph.edge_count() + passages > LAYERED_EDGES {
         return None;
     }
-    let mut drawn: StableDiGraph<f64, ()> = StableDiGraph::with_capacity(n + passages, graph.edge_count() + passages);
+    let mut drawn: StableDiGraph<f64, ()> =
+        StableDiGraph::with_capacity(n + passages, graph.edge_count() + passages);
     for _ in 0..n {
         drawn.add_node(NODE_HEIGHT);
     }
@@ -284,7 +286,9 @@ fn sugiyama(graph: &Graph, columns: &[u32]) -> Option<Vec<f64>> {
     let mut top = 0.0;
     // Parts of the graph that nothing links stand one below the other; single objects last.
     let mut parts = rust_sugiyama::from_graph(&drawn, &|_, height: &f64| (*height, NODE_WIDTH), &config);
-    parts.sort_by_key(|(objects, _, _)| (objects.len() == 1, objects.iter().map(|(node, _)| node.index()).min()));
+    parts.sort_by_key(|(objects, _, _)| {
+        (objects.len() == 1, objects.iter().map(|(node, _)| node.index()).min())
+    });
     for (objects, _, _) in parts {
         let half = |node: NodeIndex| drawn.node_weight(node).copied().unwrap_or(0.0) / 2.0;
         let upper = objects.iter().map(|(node, (at, _))| at - half(*node)).fold(f64::INFINITY, f64::min);

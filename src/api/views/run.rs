@@ -3,28 +3,37 @@
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
+use utoipa::openapi::{Object, Type};
 
 use crate::domain::attempt::{Attempt, Phase};
 use crate::domain::board::Board;
 use crate::domain::event::{Cause, Counts, RunId, name_of, time_text};
+use crate::domain::explain::RunState;
 use crate::domain::history::{History, Summary};
 use crate::domain::object::{Criticality, ObjectId, Stage};
+use crate::domain::problem::Problem;
 use crate::domain::run::Run;
 
 /// A run, whether it waits, is worked on or is long over.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Run)]
 pub(in crate::api) struct RunView {
     /// Its id.
     pub(in crate::api) run_id: RunId,
-    /// `queued`, `running`, `succeeded`, `failed` or `cancelled`.
+    /// What it is doing, or how it ended.
+    #[schema(value_type = RunState)]
     pub(in crate::api) state: &'static str,
     /// Who asked for it.
     pub(in crate::api) requested_by: Option<String>,
     /// When it was asked for.
+    #[schema(format = DateTime)]
     pub(in crate::api) requested_at: Option<String>,
     /// When it was planned.
+    #[schema(format = DateTime)]
     pub(in crate::api) planned_at: Option<String>,
     /// When it ended.
+    #[schema(format = DateTime)]
     pub(in crate::api) finished_at: Option<String>,
     /// Why it ended so, where the outcome alone does not say.
     pub(in crate::api) reason: Option<String>,
@@ -113,19 +122,22 @@ pub(in crate::api) fn runs(history: &History, limit: usize, now: Timestamp) -> V
 }
 
 /// A run with every object.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = RunInFull)]
 pub(in crate::api) struct RunDetail<'a> {
     #[serde(flatten)]
     run: RunView,
     stages: Vec<StageView>,
     /// What is wrong with its catalogue, where that is why it ended.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Vec<Problem>)]
     problems: Option<&'a RawValue>,
     objects: Vec<ObjectView<'a>>,
 }
 
 /// How many objects of a stage stand how.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = StageCounts)]
 struct StageView {
     stage: Stage,
     objects: u64,
@@ -190,27 +202,45 @@ pub(in crate::api) fn some_names(run: &Run, states: States) -> Vec<Option<Box<st
     some.map(Option::flatten).collect()
 }
 
-#[derive(Debug, Serialize)]
+/// A phase; or `cancelled`: its run ended before it was through.
+fn object_state() -> Object {
+    let names = Phase::ALL.into_iter().map(Phase::name).chain(["cancelled"]);
+    Object::builder()
+        .schema_type(Type::String)
+        .enum_values(Some(names))
+        .description(Some("Where it stands; `cancelled`: its run ended before it was through."))
+        .build()
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = RunObject)]
 struct ObjectView<'a> {
     id: ObjectId,
     name: Option<&'a str>,
     stage: Stage,
     criticality: Criticality,
+    #[schema(schema_with = object_state)]
     state: &'static str,
     parents: &'a [ObjectId],
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Vec<ObjectId>)]
     because: Option<&'a [ObjectId]>,
     attempts: Vec<AttemptView<'a>>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Attempt)]
 struct AttemptView<'a> {
     attempt: u32,
     cause: Option<Cause>,
     worker: Option<&'a str>,
+    #[schema(format = DateTime)]
     ready_at: Option<String>,
+    #[schema(format = DateTime)]
     assigned_at: Option<String>,
+    #[schema(format = DateTime)]
     started_at: Option<String>,
+    #[schema(format = DateTime)]
     finished_at: Option<String>,
     duration_seconds: Option<f64>,
     error: Option<&'a str>,
