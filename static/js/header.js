@@ -182,7 +182,7 @@ function progressOf(store) {
   const done = el('span', { class: 'done' });
   const legend = STATES.map((state) => {
     const count = el('b');
-    const link = el('a', { dataset: { state } },
+    const link = el('a', { dataset: { state }, title: t(`state.${state}`) },
       el('span', { class: 'glyph', 'aria-hidden': 'true', text: GLYPHS[state] }), count, el('span', { class: 'word', text: t(`state.${state}`) }));
     return { state, count, link, item: el('li', null, link) };
   });
@@ -235,12 +235,18 @@ function progressOf(store) {
 function timesOf(run, now) {
   if (run.state === 'queued') return t('when.queued', { duration: roughly((now - Date.parse(run.requested_at)) / 1000) });
   if (isOver(run)) return t('when.over', { time: clock(run.finished_at), duration: duration(run.duration_seconds) });
-  const elapsed = t('when.running', { duration: duration(Math.floor((now - Date.parse(run.planned_at ?? run.requested_at)) / 1000)) });
+  const elapsed = t('when.running', { duration: elapsedOf((now - Date.parse(run.planned_at ?? run.requested_at)) / 1000) });
   const ends = Date.parse(run.estimate?.ends_at ?? '');
   if (Number.isNaN(ends)) return elapsed;
   const left = (ends - now) / 1000;
   const at = left < 120 ? clock(ends) : clock(ends).slice(0, 5);
   return `${elapsed} · ${left > 0 ? t('when.ends', { time: at, duration: roughly(left) }) : t('when.soon')}`;
+}
+
+/** It is drawn once a second: tenths would jump. */
+function elapsedOf(seconds) {
+  const whole = Math.max(0, Math.floor(seconds));
+  return whole < 10 ? `${whole}\u00a0s` : duration(whole);
 }
 
 /** An estimate is not known to the second. */

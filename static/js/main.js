@@ -135,6 +135,7 @@ async function bringView(root, name) {
   } catch (error) {
     if (!mine()) return;
     reportError(error);
+    root.classList.add('placeholder-view');
     root.replaceChildren(el('div', { class: 'placeholder', role: 'alert' },
       el('h2', { text: t('view.broken', { view: t(`view.${name}`) }) }), el('p', { text: t('view.broken-why') }),
       el('p', { class: 'soft', text: String(error.message ?? error) }),
@@ -154,6 +155,8 @@ function drawTabs() {
   const focused = [...$('tabs').querySelectorAll('a')].indexOf(document.activeElement);
   $('tabs').replaceChildren(...router.VIEWS.map(link));
   if (focused >= 0) $('tabs').children[focused].focus();
+  const current = $('tabs').querySelector('[aria-current]');
+  $('tabs').scrollLeft = Math.max(0, current.offsetLeft + current.offsetWidth - $('tabs').clientWidth + 48); // narrow: the row scrolls
 }
 
 function drawLost() {
