@@ -4,19 +4,17 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use jiff::Timestamp;
 
+use super::objects::{no_object, object_id};
 use super::problem::Problem;
 use super::runs::{is_known, no_run, run_id};
 use super::{Answer, Ctx, blocking, json};
 use crate::domain::explain::Situation;
-use crate::domain::object::ObjectId;
 use crate::domain::scheduler::Now;
 
 /// Answers with an [`Explanation`](crate::domain::explain::Explanation).
 pub(super) async fn explain(State(shared): Ctx, Path((id, object)): Path<(String, String)>) -> Answer {
     let id = run_id(&shared, &id)?;
-    let Ok(object) = object.parse().map(ObjectId) else {
-        return Err(Problem::not_found(format!("{object:?} is no object's id: ids are numbers")));
-    };
+    let object = object_id(&object)?;
     let explained = blocking(move || {
         let now = Now { mono: shared.api.view.now(), wall: Timestamp::now() };
         shared.api.view.read(|known| {
@@ -28,11 +26,7 @@ pub(super) async fn explain(State(shared): Ctx, Path((id, object)): Path<(String
                 });
             };
             let situation = Situation::of(&known.history, run, &known.members, now);
-            situation.explain(object).ok_or_else(|| {
-                Problem::not_found(format!(
-                    "run {id} has no object {object}: its id is another one, or no target of the run needs it"
-                ))
-            })
+            situation.explain(object).ok_or_else(|| no_object(id, object))
         })
     })
     .await??;

@@ -27,12 +27,16 @@ mod ask;
 mod dag;
 mod events;
 mod explain;
+mod graph;
 mod guard;
 mod health;
+mod live;
+mod objects;
 mod orchestrate;
 mod page;
 mod problem;
 mod runs;
+mod story;
 mod stream;
 mod views;
 mod workers;
@@ -68,6 +72,13 @@ pub struct Api {
     pub shutdown: watch::Receiver<bool>,
 }
 
+impl Api {
+    /// Whether a call that changes something needs a token.
+    fn token_required(&self) -> bool {
+        false
+    }
+}
+
 /// After the process was told to end, connections may take so long.
 const LINGER: Duration = Duration::from_secs(3);
 
@@ -76,6 +87,10 @@ struct Shared {
     api: Api,
     /// What was rendered before.
     renders: runs::Renders,
+    pictures: graph::Pictures,
+    live: Arc<live::Live>,
+    /// Whoever reads the log for an answer has one of these.
+    readers: tokio::sync::Semaphore,
 }
 
 type Ctx = State<Arc<Shared>>;
@@ -84,7 +99,13 @@ type Answer = Result<Response, Problem>;
 /// The routes of the API, and of the page where it is served.
 pub fn router(api: Api) -> Router {
     let with_page = api.page;
-    let shared = Arc::new(Shared { api, renders: runs::Renders::default() });
+    let shared = Arc::new(Shared {
+        renders: runs::Renders::default(),
+        pictures: graph::Pictures::default(),
+        live: live::Live::new(api.view.clone(), api.shutdown.clone()),
+        readers: tokio::sync::Semaphore::new(story::READERS),
+        api,
+    });
     let mut router = Router::new()
         .route("/orchestrate", post(orchestrate::orchestrate))
         .route("/dag", get(dag::dag))
@@ -97,6 +118,12 @@ pub fn router(api: Api) -> Router {
         .route("/runs/{id}/cancel", post(runs::cancel))
         .route("/runs/{id}/retry", post(orchestrate::retry))
         .route("/runs/{id}/explain/{object}", get(explain::explain))
+        .route("/runs/{id}/events", get(story::events))
+        .route("/runs/{id}/fields", get(objects::fields))
+        .route("/runs/{id}/graph", get(graph::graph))
+        .route("/runs/{id}/graph/{object}", get(graph::around))
+        .route("/runs/{id}/objects/{object}", get(objects::object))
+        .route("/live", get(live::live))
         .route("/workers", get(workers::workers))
         .route("/health", get(health::alive))
         .route("/livez", get(health::alive))
