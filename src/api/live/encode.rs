@@ -154,7 +154,7 @@ impl Encoder {
             for step in board.attempts(i).story(board.retries()) {
                 let worker = step.attempt.filter(|_| step.phase != Phase::Ready).and_then(|attempt| {
                     let assigned = attempt.assignment.and_then(|assignment| run.worker_name(assignment.instance));
-                    assigned.or(attempt.answer.as_ref()?.worker.as_ref())
+                    assigned.or_else(|| attempt.answer.as_ref()?.worker.as_ref())
                 });
                 let (at, phase) = (step.at.as_millisecond(), step.phase as u8);
                 let number = step.attempt.map_or(0, |attempt| attempt.number);
