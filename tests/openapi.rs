@@ -16,13 +16,19 @@ const OPERATIONS: &[&str] = &[
     "get /events/last",
     "get /events/stream",
     "get /health",
+    "get /live",
     "get /livez",
     "get /metrics",
     "get /openapi.json",
     "get /readyz",
     "get /runs",
     "get /runs/{id}",
+    "get /runs/{id}/events",
     "get /runs/{id}/explain/{object}",
+    "get /runs/{id}/fields",
+    "get /runs/{id}/graph",
+    "get /runs/{id}/graph/{object}",
+    "get /runs/{id}/objects/{object}",
     "get /workers",
     "post /orchestrate",
     "post /runs/{id}/cancel",
@@ -99,7 +105,7 @@ fn the_document_is_sound() {
             assert!(document.pointer(at).is_some(), "{reference} leads nowhere");
         }
         if let Some(Value::String(format)) = map.get("format") {
-            let known = ["date-time", "uuid", "double", "uint16", "uint32", "uint64"];
+            let known = ["date-time", "uuid", "double", "float", "uint8", "uint16", "uint32", "uint64"];
             assert!(known.contains(&format.as_str()), "an unknown format {format}");
         }
     });

@@ -26,7 +26,7 @@ struct LastEvents {
 /// An event as it stands in the log: what else it carries goes by its type.
 #[derive(ToSchema)]
 #[allow(dead_code, reason = "as above")]
-struct LogEvent {
+pub(super) struct LogEvent {
     event_type: String,
 }
 

@@ -6,6 +6,7 @@ use axum::http::StatusCode;
 use jiff::Timestamp;
 
 use super::ask::path;
+use super::objects::{no_object, object_id};
 use super::problem::Problem;
 use super::runs::{RunName, is_known, no_run, run_id};
 use super::{Answer, Ctx, blocking, json};
@@ -31,9 +32,7 @@ pub(super) async fn explain(
 ) -> Answer {
     let (id, object) = path(named)?;
     let id = run_id(&shared, &id)?;
-    let Ok(object) = object.parse().map(ObjectId) else {
-        return Err(Problem::not_found(format!("{object:?} is no object's id: ids are numbers")));
-    };
+    let object = object_id(&object)?;
     let explained = blocking(move || {
         let now = Now { mono: shared.api.view.now(), wall: Timestamp::now() };
         shared.api.view.read(|known| {
@@ -45,11 +44,7 @@ pub(super) async fn explain(
                 });
             };
             let situation = Situation::of(&known.history, run, &known.members, now);
-            situation.explain(object).ok_or_else(|| {
-                Problem::not_found(format!(
-                    "run {id} has no object {object}: its id is another one, or no target of the run needs it"
-                ))
-            })
+            situation.explain(object).ok_or_else(|| no_object(id, object))
         })
     })
     .await??;

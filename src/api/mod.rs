@@ -31,13 +31,17 @@ mod ask;
 mod dag;
 mod events;
 mod explain;
+mod graph;
 mod guard;
 mod health;
+mod live;
+mod objects;
 mod openapi;
 mod orchestrate;
 mod page;
 mod problem;
 mod runs;
+mod story;
 mod stream;
 mod views;
 mod workers;
@@ -73,6 +77,13 @@ pub struct Api {
     pub shutdown: watch::Receiver<bool>,
 }
 
+impl Api {
+    /// Whether a call that changes something needs a token.
+    fn token_required(&self) -> bool {
+        false
+    }
+}
+
 /// After the process was told to end, connections may take so long.
 const LINGER: Duration = Duration::from_secs(3);
 
@@ -83,6 +94,10 @@ struct Shared {
     renders: runs::Renders,
     /// What the API is.
     openapi: Bytes,
+    pictures: graph::Pictures,
+    live: Arc<live::Live>,
+    /// Whoever reads the log for an answer has one of these.
+    readers: tokio::sync::Semaphore,
 }
 
 type Ctx = State<Arc<Shared>>;
@@ -102,6 +117,12 @@ fn routes() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(runs::cancel))
         .routes(routes!(orchestrate::retry))
         .routes(routes!(explain::explain))
+        .routes(routes!(story::run_events))
+        .routes(routes!(objects::fields))
+        .routes(routes!(graph::graph))
+        .routes(routes!(graph::around))
+        .routes(routes!(objects::object))
+        .routes(routes!(live::live))
         .routes(routes!(workers::workers))
         .routes(routes!(health::health))
         .routes(routes!(health::livez))
@@ -113,11 +134,18 @@ fn routes() -> OpenApiRouter<Arc<Shared>> {
 /// The routes of the API, and of the page where it is served.
 pub fn router(api: Api) -> Router {
     let (mut router, described) = routes().split_for_parts();
-    let openapi = openapi::text(&described).into();
-    if api.page {
+    let with_page = api.page;
+    let shared = Arc::new(Shared {
+        renders: runs::Renders::default(),
+        openapi: openapi::text(&described).into(),
+        pictures: graph::Pictures::default(),
+        live: live::Live::new(api.view.clone(), api.shutdown.clone()),
+        readers: tokio::sync::Semaphore::new(story::READERS),
+        api,
+    });
+    if with_page {
         router = router.merge(page::routes());
     }
-    let shared = Arc::new(Shared { api, renders: runs::Renders::default(), openapi });
     router
         .fallback(async |request: Request| {
             Problem::not_found(format!("there is nothing at {}", request.uri().path()))

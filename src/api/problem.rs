@@ -81,6 +81,12 @@ impl Problem {
         )
     }
 
+    /// 500: an answer that cannot be written.
+    pub(super) fn not_json(error: &serde_json::Error) -> Problem {
+        tracing::error!("an answer is not JSON: {error}");
+        Problem::internal()
+    }
+
     /// The answer to a request whose handler panicked.
     pub(super) fn of_panic(panic: Box<dyn Any + Send + 'static>) -> Response {
         let text = panic

@@ -51,13 +51,6 @@ struct Rendered {
     json: Bytes,
 }
 
-/// Runs, the newest first.
-#[derive(Serialize, ToSchema)]
-#[schema(as = Runs)]
-pub(super) struct RunsView {
-    runs: Vec<views::RunView>,
-}
-
 /// The history, the newest run first
 ///
 /// All that is known: the last finished runs in full, and a line for each of thousands before them.
@@ -65,14 +58,14 @@ pub(super) struct RunsView {
     get, path = "/runs", tag = "runs",
     params(("limit" = Option<usize>, Query, description = "At most so many; all, where it is not given.", minimum = 1, maximum = 10_000)),
     responses(
-        (status = 200, description = "The runs.", body = RunsView),
+        (status = 200, description = "The runs.", body = views::RunsView),
         (status = 400, description = "The limit is no number of that range."),
     )
 )]
 pub(super) async fn runs(State(shared): Ctx, asked: Result<Query<LimitQuery>, QueryRejection>) -> Answer {
     let limit = limit(query(asked)?.limit.as_deref(), MAX_RUNS, MAX_RUNS)?;
     let runs = shared.api.view.read(|known| views::runs(&known.history, limit, Timestamp::now()));
-    json(StatusCode::OK, &RunsView { runs })
+    json(StatusCode::OK, &views::RunsView { runs })
 }
 
 /// How a path names a run, for the description.
@@ -102,12 +95,10 @@ pub(super) fn run_id(shared: &Shared, text: &str) -> Result<RunId, Problem> {
             .ok_or_else(|| Problem::not_found("no run is under way: GET /runs lists those that are over"));
     }
     if text == "latest" {
-        let latest = shared.api.view.read(|known| {
-            let under_way = known.history.active().filter(|run| run.board().is_some());
-            let last = || known.history.runs().last().map(|run| run.id);
-            under_way.map(|run| run.id).or_else(last)
-        });
-        return latest
+        return shared
+            .api
+            .view
+            .read(|known| known.history.latest())
             .ok_or_else(|| Problem::not_found("there is no run yet: start one with POST /orchestrate"));
     }
     Uuid::parse_str(text).map(RunId).map_err(|_| no_run(text))
@@ -183,10 +174,7 @@ fn render_some(shared: &Shared, id: RunId, states: views::States) -> Result<Vec<
         let summary = known.history.summaries().rev().find(|summary| summary.run_id == id)?;
         Some(serde_json::to_vec(&views::RunDetail::of_summary(summary)))
     });
-    json.ok_or_else(|| no_run(id))?.map_err(|error| {
-        tracing::error!("a run is not JSON: {error}");
-        Problem::internal()
-    })
+    json.ok_or_else(|| no_run(id))?.map_err(|error| Problem::not_json(&error))
 }
 
 fn render(shared: &Shared, id: RunId) -> Result<Vec<u8>, Problem> {
@@ -199,14 +187,11 @@ fn render(shared: &Shared, id: RunId) -> Result<Vec<u8>, Problem> {
         let summary = known.history.summaries().rev().find(|summary| summary.run_id == id)?;
         Some(serde_json::to_vec(&views::RunDetail::of_summary(summary)))
     });
-    json.ok_or_else(|| no_run(id))?.map_err(|error| {
-        tracing::error!("a run is not JSON: {error}");
-        Problem::internal()
-    })
+    json.ok_or_else(|| no_run(id))?.map_err(|error| Problem::not_json(&error))
 }
 
 /// The names of a run's objects, read from its entries outside the view's lock, once a plan.
-fn names(shared: &Shared, id: RunId) -> Names {
+pub(super) fn names(shared: &Shared, id: RunId) -> Names {
     let planned_at = |run: &Run| run.planned_at;
     let key = (id, shared.api.view.read(|known| known.history.run(id).and_then(planned_at)));
     if let Some((known, names)) = &*shared.renders.names.lock()

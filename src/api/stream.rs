@@ -16,10 +16,10 @@ use super::problem::Problem;
 use crate::log::{From, Log, LogError, Reader, Record};
 
 /// A viewer hears something at least this often, well inside the contract's 15 s.
-const QUIET: Duration = Duration::from_secs(10);
+pub(super) const QUIET: Duration = Duration::from_secs(10);
 
 /// How long a viewer's browser waits before it connects again.
-const RETRY_MS: u32 = 1000;
+pub(super) const RETRY_MS: u32 = 1000;
 
 /// Where a viewer wants to begin.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,13 +39,17 @@ pub(super) async fn respond(
     shutdown: watch::Receiver<bool>,
 ) -> Result<Response, Problem> {
     let viewer = Viewer::open(log, begin, shutdown).await?;
-    let body = Body::from_stream(stream::unfold(viewer, Viewer::next));
+    Ok(event_stream(Body::from_stream(stream::unfold(viewer, Viewer::next))))
+}
+
+/// An answer of Server-Sent Events, which nobody on the way may keep back.
+pub(super) fn event_stream(body: Body) -> Response {
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
         (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
     ];
-    Ok((StatusCode::OK, headers, body).into_response())
+    (StatusCode::OK, headers, body).into_response()
 }
 
 /// One viewer's place in the log.

@@ -41,6 +41,8 @@ pub struct Summary {
     pub counts: Counts,
     /// From request to end, in seconds.
     pub duration_seconds: f64,
+    /// The run of which it is a retry.
+    pub retry_of: Option<RunId>,
 }
 
 /// A stranger's answer to an offer, for the leader to adopt or to count as late.
@@ -237,6 +239,12 @@ impl History {
         self.runs.values().filter(|run| run.cancel.is_some() && run.finished.is_none() && is_known(run))
     }
 
+    /// The run to look at: the one that is under way, else the one that was asked for last.
+    pub fn latest(&self) -> Option<RunId> {
+        let under_way = self.active().filter(|run| run.board().is_some());
+        under_way.map(|run| run.id).or_else(|| self.runs().last().map(|run| run.id))
+    }
+
     /// The run that was planned last.
     pub fn latest_planned(&self) -> Option<&Run> {
         self.runs.values().filter(|run| run.board().is_some()).max_by_key(|run| (run.planned_at, run.id))
@@ -268,5 +276,6 @@ pub fn summary(run: &Run) -> Option<Summary> {
         reason: finished.reason.clone(),
         counts: finished.counts,
         duration_seconds: finished.duration_seconds,
+        retry_of: run.request.as_ref().and_then(|(_, request)| request.retry_of),
     })
 }

@@ -42,6 +42,12 @@ pub struct PlanKey {
     pub at: Timestamp,
 }
 
+impl std::fmt::Display for PlanKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}-{}", self.epoch, self.at.as_microsecond())
+    }
+}
+
 /// One run, as far as its events tell.
 #[derive(Clone, Debug)]
 pub struct Run {

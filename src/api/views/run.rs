@@ -1,17 +1,20 @@
 //! Runs: in a line, and with every object.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
-use utoipa::openapi::{Object, Type};
 
-use crate::domain::attempt::{Attempt, Phase};
+use super::object::ObjectView;
+use crate::domain::attempt::Phase;
 use crate::domain::board::Board;
-use crate::domain::event::{Cause, Counts, RunId, name_of, time_text};
+use crate::domain::estimate::Estimate;
+use crate::domain::event::{Counts, RunId, name_of, time_text};
 use crate::domain::explain::RunState;
 use crate::domain::history::{History, Summary};
-use crate::domain::object::{Criticality, ObjectId, Stage};
+use crate::domain::object::{ObjectId, Stage};
 use crate::domain::problem::Problem;
 use crate::domain::run::Run;
 
@@ -39,6 +42,8 @@ pub(in crate::api) struct RunView {
     pub(in crate::api) reason: Option<String>,
     /// How many objects stand how.
     pub(in crate::api) counts: Counts,
+    /// The run of which it is a retry.
+    pub(in crate::api) retry_of: Option<RunId>,
     /// From request to end; of a run that goes on, until now.
     pub(in crate::api) duration_seconds: Option<f64>,
 }
@@ -67,6 +72,7 @@ impl RunView {
                 None if run.board().is_some() => "running",
                 None => "queued",
             },
+            retry_of: run.request.as_ref().and_then(|(_, request)| request.retry_of),
             requested_by: run.request.as_ref().and_then(|(_, request)| request.requested_by.clone()),
             requested_at: requested_at.map(time_text),
             planned_at: run.planned_at.map(time_text),
@@ -86,6 +92,7 @@ impl RunView {
         RunView {
             run_id: summary.run_id,
             state: summary.outcome.name(),
+            retry_of: summary.retry_of,
             requested_by: summary.requested_by.clone(),
             requested_at: summary.requested_at.map(time_text),
             planned_at: None,
@@ -148,16 +155,21 @@ struct StageView {
     loaded: u64,
     failed: u64,
     skipped: u64,
+    cancelled: u64,
 }
 
 impl StageView {
     fn all(run: &Run) -> Vec<StageView> {
         let Some(board) = run.board() else { return Vec::new() };
+        let is_over = run.finished.is_some();
         let of = |stage| {
-            let count = |phase| board.count(stage, phase);
+            let all = |phase| board.count(stage, phase);
+            // What a run's end left behind is cancelled, whatever it was.
+            let count = |phase: Phase| if is_over && !phase.is_final() { 0 } else { all(phase) };
+            let left = Phase::ALL.into_iter().filter(|phase| !phase.is_final()).map(all).sum();
             StageView {
                 stage,
-                objects: Phase::ALL.into_iter().map(count).sum(),
+                objects: Phase::ALL.into_iter().map(all).sum(),
                 waiting: count(Phase::Waiting),
                 ready: count(Phase::Ready),
                 running: count(Phase::Running),
@@ -165,9 +177,84 @@ impl StageView {
                 loaded: count(Phase::Loaded),
                 failed: count(Phase::Failed),
                 skipped: count(Phase::Skipped),
+                cancelled: if is_over { left } else { 0 },
             }
         };
         Stage::ALL.into_iter().map(of).collect()
+    }
+}
+
+/// Runs, the newest first.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Runs)]
+pub(in crate::api) struct RunsView {
+    pub(in crate::api) runs: Vec<RunView>,
+}
+
+/// A run as `/live` tells of it, without its objects.
+#[derive(Debug, Serialize)]
+pub(in crate::api) struct LiveRun<'a> {
+    #[serde(flatten)]
+    run: RunView,
+    stages: Vec<StageView>,
+    /// Which plan counts; none: it is not planned.
+    plan: Option<String>,
+    /// What is wrong with its catalogue, where that is why it ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problems: Option<&'a RawValue>,
+    estimate: Option<&'a EstimateView>,
+}
+
+impl<'a> LiveRun<'a> {
+    /// The view of a run that is kept in full.
+    pub(in crate::api) fn of(
+        run: &'a Run,
+        estimate: Option<&'a EstimateView>,
+        now: Timestamp,
+    ) -> LiveRun<'a> {
+        LiveRun {
+            run: RunView::of(run, now),
+            stages: StageView::all(run),
+            plan: run.plan_key().map(|plan| plan.to_string()),
+            problems: run.finished.as_ref().and_then(|(_, finished)| finished.problems.as_deref()),
+            estimate,
+        }
+    }
+
+    /// The view of a run of which a line is left.
+    pub(in crate::api) fn of_summary(summary: &Summary) -> LiveRun<'static> {
+        let run = RunView::of_summary(summary);
+        LiveRun { run, stages: Vec::new(), plan: None, problems: None, estimate: None }
+    }
+}
+
+/// When a run will be over, and what that hangs on.
+#[derive(Clone, Debug, Serialize)]
+pub(in crate::api) struct EstimateView {
+    /// When it will be over; none where it is over, or where nobody serves a stage that has objects left.
+    ends_at: Option<String>,
+    /// From the estimate until then.
+    remaining_seconds: Option<f64>,
+    /// No run of this plan with the slots that there are can be faster.
+    lower_bound_seconds: f64,
+    /// The longest chain of objects that wait for one another, first to last, at most a thousand of them.
+    critical_path: Vec<ObjectId>,
+}
+
+impl EstimateView {
+    /// The view of an estimate that was made at this time.
+    pub(in crate::api) fn of(run: &Run, board: &Board, estimate: &Estimate, at: Timestamp) -> EstimateView {
+        const MOST: usize = 1000;
+        let remaining = estimate.remaining_ms.filter(|_| run.finished.is_none());
+        #[allow(clippy::cast_precision_loss, reason = "seconds with a fraction")]
+        let seconds = |ms: u64| ms as f64 / 1000.0;
+        let ends_at = |ms| at.checked_add(Duration::from_millis(ms)).ok().map(time_text);
+        EstimateView {
+            ends_at: remaining.and_then(ends_at),
+            remaining_seconds: remaining.map(seconds),
+            lower_bound_seconds: seconds(estimate.lower_bound_ms),
+            critical_path: estimate.critical_path.iter().take(MOST).map(|&i| board.object(i).id).collect(),
+        }
     }
 }
 
@@ -202,52 +289,6 @@ pub(in crate::api) fn some_names(run: &Run, states: States) -> Vec<Option<Box<st
     some.map(Option::flatten).collect()
 }
 
-/// A phase; or `cancelled`: its run ended before it was through.
-fn object_state() -> Object {
-    let names = Phase::ALL.into_iter().map(Phase::name).chain(["cancelled"]);
-    Object::builder()
-        .schema_type(Type::String)
-        .enum_values(Some(names))
-        .description(Some("Where it stands; `cancelled`: its run ended before it was through."))
-        .build()
-}
-
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = RunObject)]
-struct ObjectView<'a> {
-    id: ObjectId,
-    name: Option<&'a str>,
-    stage: Stage,
-    criticality: Criticality,
-    #[schema(schema_with = object_state)]
-    state: &'static str,
-    parents: &'a [ObjectId],
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Vec<ObjectId>)]
-    because: Option<&'a [ObjectId]>,
-    attempts: Vec<AttemptView<'a>>,
-}
-
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Attempt)]
-struct AttemptView<'a> {
-    attempt: u32,
-    cause: Option<Cause>,
-    worker: Option<&'a str>,
-    #[schema(format = DateTime)]
-    ready_at: Option<String>,
-    #[schema(format = DateTime)]
-    assigned_at: Option<String>,
-    #[schema(format = DateTime)]
-    started_at: Option<String>,
-    #[schema(format = DateTime)]
-    finished_at: Option<String>,
-    duration_seconds: Option<f64>,
-    error: Option<&'a str>,
-    retryable: Option<bool>,
-    stderr: Option<&'a str>,
-}
-
 impl<'a> RunDetail<'a> {
     /// The view of a run that is kept in full; `names` are those of its plan's objects, in its order.
     pub(in crate::api) fn of(run: &'a Run, names: &'a [Option<Box<str>>], now: Timestamp) -> RunDetail<'a> {
@@ -276,45 +317,6 @@ impl<'a> RunDetail<'a> {
             stages: Vec::new(),
             problems: None,
             objects: Vec::new(),
-        }
-    }
-}
-
-impl<'a> ObjectView<'a> {
-    fn of(run: &'a Run, board: &'a Board, i: usize, names: &'a [Option<Box<str>>]) -> ObjectView<'a> {
-        let object = board.object(i);
-        let phase = board.phase(i);
-        let attempts = board.attempts(i);
-        ObjectView {
-            id: object.id,
-            name: names.get(i).and_then(Option::as_deref),
-            stage: object.stage,
-            criticality: object.criticality,
-            state: if run.finished.is_some() && !phase.is_final() { "cancelled" } else { phase.name() },
-            parents: &object.parents,
-            because: attempts.because(),
-            attempts: attempts.all().iter().map(|attempt| AttemptView::of(run, attempt)).collect(),
-        }
-    }
-}
-
-impl<'a> AttemptView<'a> {
-    fn of(run: &'a Run, attempt: &'a Attempt) -> AttemptView<'a> {
-        let answer = attempt.answer.as_ref();
-        let failure = answer.and_then(|answer| answer.failure.as_deref());
-        let assigned = attempt.assignment.and_then(|assignment| run.worker_name(assignment.instance));
-        AttemptView {
-            attempt: attempt.number,
-            cause: attempt.offer.and_then(|offer| offer.cause),
-            worker: assigned.or(answer.and_then(|answer| answer.worker.as_ref())).map(|name| &**name),
-            ready_at: attempt.offer.map(|offer| time_text(offer.at)),
-            assigned_at: attempt.assignment.map(|assignment| time_text(assignment.at)),
-            started_at: answer.and_then(|answer| answer.started_at).map(time_text),
-            finished_at: answer.map(|answer| time_text(answer.at)),
-            duration_seconds: answer.and_then(|answer| answer.duration_seconds),
-            error: failure.map(|failure| failure.error.as_str()),
-            retryable: failure.map(|failure| failure.retryable),
-            stderr: failure.and_then(|failure| failure.stderr.as_deref()),
         }
     }
 }

@@ -1,11 +1,15 @@
 //! The members: who leads, who works, on what.
 
+use std::hash::{Hash, Hasher};
+
+use rustc_hash::FxHasher;
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa::openapi::{Object, Type};
 use uuid::Uuid;
 
-use crate::domain::event::{Epoch, RunId};
+use super::RunView;
+use crate::domain::event::{Epoch, RunId, time_text};
 use crate::domain::member::{Members, Mono, WorkerState};
 use crate::domain::object::{ObjectId, Stage};
 use crate::domain::run::Run;
@@ -56,6 +60,25 @@ struct HeldView {
     run_id: RunId,
     id_objet: ObjectId,
     attempt: Option<u32>,
+    /// When it was given to the worker.
+    #[schema(format = DateTime)]
+    since: Option<String>,
+}
+
+/// What runs and workers are but for what changes by itself: two looks between which nothing happened have the same one.
+pub(in crate::api) fn signature(runs: &[RunView], workers: &WorkersView) -> u64 {
+    let mut hasher = FxHasher::default();
+    for run in runs {
+        (run.run_id, run.state, run.planned_at.is_some()).hash(&mut hasher);
+    }
+    workers.leader.as_ref().map(|leader| (leader.epoch, leader.instance, leader.led)).hash(&mut hasher);
+    for worker in &workers.workers {
+        (worker.instance, worker.state, worker.slots).hash(&mut hasher);
+        for held in &worker.running {
+            (held.id_objet, held.attempt).hash(&mut hasher);
+        }
+    }
+    hasher.finish()
 }
 
 impl WorkersView {
@@ -74,10 +97,14 @@ impl WorkersView {
                 board
                     .held(heartbeat.instance)
                     .into_iter()
-                    .map(|i| HeldView {
-                        run_id,
-                        id_objet: board.object(i).id,
-                        attempt: board.attempts(i).last().map(|attempt| attempt.number),
+                    .map(|i| {
+                        let last = board.attempts(i).last();
+                        HeldView {
+                            run_id,
+                            id_objet: board.object(i).id,
+                            attempt: last.map(|attempt| attempt.number),
+                            since: last.and_then(|last| last.assignment).map(|given| time_text(given.at)),
+                        }
                     })
                     .collect()
             });

@@ -1,0 +1,176 @@
+// What a user can do to a run: start one, cancel it, retry what failed. Each asks first, and says what came of it.
+// What may be started or cancelled the server decides.
+
+import { get, post } from './api.js';
+import { ask, confirm, note, problemsOf } from './dialogs.js';
+import { el } from './dom.js';
+import { number } from './format.js';
+import { t } from './i18n.js';
+import { RUN_VIEWS, go, route } from './router.js';
+
+const SHOWN = 200; // objects in the list to choose from; a word narrows it
+const FINAL = 2; // the stage application
+const BY = 'page';
+
+/**
+ * @param {import('./store.js').Store} store
+ */
+export async function startRun(store) {
+  const choice = chooser(await finals(store));
+  const said = el('div');
+  const answer = await ask({
+    title: t('start.title'),
+    kind: 'start',
+    body: [choice.element, said],
+    action: { label: t('start.go') },
+    async act() {
+      const { targets, missing } = choice.read();
+      said.replaceChildren(...(missing ? [problemsOf(new Error(t('start.none')))] : []));
+      if (missing) return undefined;
+      try {
+        return await post('/orchestrate', targets.length > 0 ? { targets, requested_by: BY } : { requested_by: BY });
+      } catch (error) {
+        said.replaceChildren(problemsOf(error));
+        said.firstElementChild.focus();
+        return undefined;
+      }
+    },
+  });
+  if (answer === null) return;
+  note(answer.count === null || answer.count === undefined ? t('start.waits') : t('start.done', { n: answer.count }));
+  show(answer.run_id);
+}
+
+/** @param {import('./store.js').Store} store */
+export async function cancelRun(store) {
+  const { run } = store;
+  if (!run) return;
+  const working = (run.stages ?? []).reduce((sum, stage) => sum + stage.running, 0);
+  const text = [t('cancel.text'), working > 0 ? t('cancel.running', { n: working }) : ''].filter(Boolean).join(' ');
+  if (!(await confirm({ title: t('cancel.title'), text, action: t('cancel.go'), danger: true }))) return;
+  await told(async () => {
+    await post(`/runs/${encodeURIComponent(run.run_id)}/cancel`);
+    note(t('cancel.done'));
+  });
+}
+
+/** @param {import('./store.js').Store} store */
+export async function retryRun(store) {
+  const { run } = store;
+  if (!run) return;
+  const { failed, skipped } = run.counts;
+  const text = t('retry.text', { n: failed + skipped, failed: number(failed), skipped: number(skipped) });
+  if (!(await confirm({ title: t('retry.title'), text, action: t('retry.go') }))) return;
+  await told(async () => {
+    const answer = await post(`/runs/${encodeURIComponent(run.run_id)}/retry`);
+    note(t('retry.done'));
+    show(answer.run_id);
+  });
+}
+
+/** @param {object} run @returns {boolean} whether there is something to retry */
+export function canRetry(run) {
+  return isOver(run) && run.counts.failed + run.counts.skipped > 0;
+}
+
+/** @param {object} run @returns {boolean} */
+export function isOver(run) {
+  return run !== null && run.state !== 'queued' && run.state !== 'running';
+}
+
+async function told(act) {
+  try {
+    await act();
+  } catch (error) {
+    note([error.detail ?? error.message, ...(error.problems ?? []).map((problem) => problem.message)].join(' '), { error: true });
+  }
+}
+
+/** Who follows the latest run sees the new one anyway, and goes on following. */
+function show(run) {
+  const view = RUN_VIEWS.includes(route.view) ? route.view : 'graph';
+  go({ run: route.run === 'latest' || !run ? 'latest' : run, view, params: {} });
+}
+
+/** The final objects that are known: those of the graph at hand, else those of the file, where this server has one. */
+async function finals(store) {
+  const { graph } = store;
+  if (graph) {
+    return graph.ids.map((id, i) => ({ id, name: graph.names[i], stage: graph.stage[i] })).filter((object) => object.stage === FINAL);
+  }
+  try {
+    const { nodes } = await get('/dag/json');
+    return nodes.filter((node) => node.type === 'application').map((node) => ({ id: node.id, name: node.label }));
+  } catch {
+    return []; // then ids can still be typed
+  }
+}
+
+function chooser(objects) {
+  const chosen = new Set();
+  let unseen = 0;
+  let nothing = false;
+  const list = el('ul', { class: 'choices', 'aria-label': t('start.objects') });
+  const more = el('p', { class: 'soft', role: 'status' });
+  const search = el('input', { type: 'search', placeholder: t('start.search'), 'aria-label': t('start.search'), on: { input: fill, keydown: notSubmit } });
+  const free = el('input', {
+    id: 'start-ids', type: 'text', autocomplete: 'off', spellcheck: 'false', inputmode: 'text', placeholder: '3005, 3012',
+    'aria-describedby': 'start-ids-help',
+  });
+  const all = el('input', { type: 'radio', name: 'which', value: 'all', checked: true, autofocus: true, on: { change: toggle } });
+  const some = el('input', { type: 'radio', name: 'which', value: 'some', on: { change: toggle } });
+  const part = el('fieldset', { class: 'chosen', hidden: true, 'aria-label': t('start.some') },
+    objects.length > 0 ? [search, list, more] : el('p', { class: 'soft', text: t('start.unknown') }),
+    el('label', { for: 'start-ids', class: 'label', text: t('start.ids') }), free,
+    el('p', { id: 'start-ids-help', class: 'soft', text: t('start.ids-help') }));
+
+  function toggle() {
+    part.hidden = !some.checked;
+    if (some.checked) (objects.length > 0 ? search : free).focus();
+  }
+
+  function notSubmit(event) {
+    if (event.key === 'Enter') event.preventDefault(); // it ends a search, it starts no run
+  }
+
+  function fill() {
+    const word = search.value.trim().toLowerCase();
+    const found = objects.filter(({ id, name }) => word === '' || String(id).includes(word) || (name ?? '').toLowerCase().includes(word));
+    list.replaceChildren(...found.slice(0, SHOWN).map(item));
+    unseen = Math.max(0, found.length - SHOWN);
+    nothing = found.length === 0;
+    say();
+  }
+
+  function say() {
+    more.textContent = [
+      t('start.chosen', { n: chosen.size }), unseen > 0 ? t('start.more', { n: unseen }) : null, nothing ? t('start.nothing') : null,
+    ].filter(Boolean).join(' · ');
+  }
+
+  function item({ id, name }) {
+    const box = el('input', { type: 'checkbox', checked: chosen.has(id), on: { change } });
+    function change() {
+      if (box.checked) chosen.add(id);
+      else chosen.delete(id);
+      say(); // the list stays: to rebuild it would take the focus away
+    }
+    return el('li', null, el('label', null, box, el('span', { class: 'id', text: id }), el('span', { class: 'name', title: name, text: name ?? '' })));
+  }
+
+  fill();
+
+  return {
+    element: el('div', { class: 'chooser' },
+      el('fieldset', { class: 'which', 'aria-label': t('start.title') },
+        el('label', null, all, el('span', null, el('b', { text: t('start.all') }), el('small', { text: t('start.all-help') }))),
+        el('label', null, some, el('span', null, el('b', { text: t('start.some') }), el('small', { text: t('start.some-help') })))),
+      part),
+    read() {
+      if (all.checked) return { targets: [], missing: false };
+      const typed = free.value.split(/[\s,;]+/).filter(Boolean);
+      const targets = [...new Set([...[...chosen].map(String), ...typed])];
+      return { targets, missing: targets.length === 0 };
+    },
+  };
+}

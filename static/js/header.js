@@ -1,0 +1,256 @@
+// The header: which run, how far it is, when it will be done, who works on it, and the buttons. It says what the store
+// holds at the time shown, and marks the past as the past.
+
+import { canRetry, cancelRun, isOver, retryRun, startRun } from './actions.js';
+import { el } from './dom.js';
+import { GLYPHS, STATES, clock, dateTime, duration, number, stateBadge } from './format.js';
+import { LANGUAGES, language, t } from './i18n.js';
+import { go, href, route } from './router.js';
+import { THEMES, setTheme, theme } from './theme.js';
+
+const TICK_MS = 1_000;
+const DONE = ['loaded', 'failed', 'skipped', 'cancelled'];
+const SEGMENTS = [...DONE, 'running'];
+const LATEST = 'latest';
+const THEME_GLYPHS = { system: '◐', light: '☀', dark: '☾' };
+
+/**
+ * @param {HTMLElement} root
+ * @param {{store: import('./store.js').Store, setLanguage: (name: string) => void, showKeys: () => void}} page
+ * @returns {{update: () => void, destroy: () => void}}
+ */
+export function mount(root, { store, setLanguage, showKeys }) {
+  const picker = pickerOf(store);
+  const actions = actionsOf(store);
+  const members = membersOf(store);
+  const progress = progressOf(store);
+  const aside = el('div', { id: 'aside', class: 'aside' }, members.element, preferences(setLanguage, showKeys));
+  const more = el('button', {
+    type: 'button', class: 'more', 'aria-expanded': 'false', 'aria-controls': 'aside', 'aria-label': t('header.more'), title: t('header.more'), text: '⋯',
+    on: { click: () => open(more.getAttribute('aria-expanded') !== 'true') },
+  });
+
+  function open(is) {
+    more.setAttribute('aria-expanded', String(is));
+    aside.classList.toggle('open', is);
+  }
+  function outside(event) {
+    if (!aside.contains(event.target) && event.target !== more) open(false);
+  }
+  function escape(event) {
+    if (event.key !== 'Escape' || more.getAttribute('aria-expanded') !== 'true') return;
+    event.stopPropagation();
+    open(false);
+    more.focus();
+  }
+
+  root.replaceChildren(
+    el('div', { class: 'bar', on: { keydown: escape } },
+      el('a', { class: 'logo', href: href({ run: LATEST, view: 'graph', params: {} }), title: t('header.home') },
+        el('img', { src: 'icon.svg', alt: '', width: 24, height: 24 }), el('h1', { text: 'korch' })),
+      picker.element, actions.element, aside, more),
+    progress.element);
+  document.addEventListener('pointerdown', outside);
+
+  function run() {
+    picker.draw();
+    actions.draw();
+    progress.draw();
+  }
+  const offs = [
+    store.on('run', run), store.on('runs', picker.draw), store.on('states', progress.draw), store.on('time', progress.draw),
+    store.on('graph', progress.draw), store.on('members', members.draw), store.on('connection', members.draw),
+  ];
+  const tick = setInterval(progress.tick, TICK_MS);
+  run();
+  members.draw();
+  return {
+    update: run,
+    destroy() {
+      clearInterval(tick);
+      document.removeEventListener('pointerdown', outside);
+      for (const off of offs) off();
+    },
+  };
+}
+
+/** Which run is shown: the latest, whichever that is, or one of the last hundred. */
+function pickerOf(store) {
+  const select = el('select', { class: 'picker', 'aria-label': t('header.run'), on: { change: () => go({ run: select.value, params: {}, view: viewOfRun() }), blur: draw } });
+  const state = el('span', { class: 'run-state' });
+  let drawn = '';
+  let badge = '';
+
+  function draw() {
+    const runs = store.runs.map((run) => [run.run_id, [GLYPHS[run.state], dateTime(run.requested_at ?? run.planned_at), run.requested_by].filter(Boolean).join(' · ')]);
+    if (route.run !== LATEST && !runs.some(([id]) => id === route.run)) runs.unshift([route.run, route.run]);
+    const options = [[LATEST, t('header.latest')], ...runs];
+    const signature = JSON.stringify(options);
+    // An open list must not change under the pointer; it is drawn again when it is left.
+    if (signature !== drawn && (drawn === '' || document.activeElement !== select)) {
+      drawn = signature;
+      select.replaceChildren(...options.map(([value, text]) => el('option', { value, text })));
+    }
+    if (select.value !== route.run) select.value = route.run;
+    const { run } = store;
+    select.title = run ? [run.run_id, run.requested_by, run.reason].filter(Boolean).join(' · ') : '';
+    const shows = run ? `${run.state} ${run.reason ?? ''}` : '';
+    if (shows === badge) return;
+    badge = shows;
+    state.title = run?.reason ?? '';
+    state.replaceChildren(...(run ? [stateBadge(run.state)] : []));
+  }
+  return { element: el('div', { class: 'run-title' }, select, state), draw };
+}
+
+function viewOfRun() {
+  return route.view === 'runs' || route.view === 'workers' ? 'graph' : route.view;
+}
+
+function actionsOf(store) {
+  const button = (kind, glyph, key, act) => el('button', { type: 'button', class: kind, title: t(`${key}.hint`), on: { click: () => act(store) } },
+    el('span', { 'aria-hidden': 'true', text: glyph }), ' ', el('span', { text: t(`${key}.button`) }));
+  const start = button('primary', '▶', 'start', startRun);
+  const cancel = button('', '■', 'cancel', cancelRun);
+  const retry = button('', '↻', 'retry', retryRun);
+  return {
+    element: el('div', { class: 'actions' }, cancel, retry, start),
+    draw() {
+      const { run } = store;
+      cancel.hidden = !run || isOver(run);
+      retry.hidden = !run || !canRetry(run);
+    },
+  };
+}
+
+/** Who leads, who works, and whether we hear of it. */
+function membersOf(store) {
+  const leader = el('a', { class: 'badge', href: href({ view: 'workers', params: {} }) });
+  const workers = el('a', { class: 'badge', href: href({ view: 'workers', params: {} }) });
+  const connection = el('span', { class: 'badge' });
+
+  function say(element, state, text, title) {
+    if (element.dataset.state === state && element.textContent === GLYPHS[state] + text && element.title === title) return;
+    element.dataset.state = state;
+    element.title = title;
+    element.replaceChildren(el('span', { class: 'glyph', 'aria-hidden': 'true', text: GLYPHS[state] }), el('span', { class: 'word', text }));
+  }
+
+  function draw() {
+    const { members, connection: link } = store;
+    const led = members?.leader?.led ?? false;
+    const { epoch, instance } = members?.leader ?? {};
+    if (members) say(leader, led ? 'up' : 'silent', t(led ? 'leader.led' : 'leader.none'), led ? t('leader.hint', { epoch, instance: instance ?? '' }) : t('leader.none-hint'));
+    else say(leader, 'waiting', t('leader.unknown'), '');
+    const up = (members?.workers ?? []).filter((worker) => worker.state === 'up');
+    const slots = up.reduce((sum, worker) => sum + worker.slots, 0);
+    const busy = up.reduce((sum, worker) => sum + worker.running.length, 0);
+    const lines = (members?.workers ?? []).slice(0, 20).map((worker) =>
+      `${worker.worker}: ${t(`state.${worker.state}`)}, ${number(worker.running.length)}/${number(worker.slots)}`);
+    const title = up.length > 0 ? [t('workers.hint', { busy: number(busy), slots: number(slots) }), ...lines].join('\n') : t('workers.none-hint');
+    if (members) say(workers, up.length > 0 ? 'up' : 'silent', t('workers.count', { n: up.length }), title);
+    else say(workers, 'waiting', t('workers.unknown'), '');
+    const states = { open: 'up', connecting: 'waiting', lost: 'silent' };
+    say(connection, states[link], t(`connection.${link}`), t(`connection.${link}-hint`));
+  }
+  return { element: el('div', { class: 'members' }, leader, workers, connection), draw };
+}
+
+function preferences(setLanguage, showKeys) {
+  const choice = (label, values, current, choose) => {
+    const buttons = values.map(([value, text, title]) => el('button', {
+      type: 'button', title, lang: LANGUAGES.includes(value) ? value : null, 'aria-label': title, 'aria-pressed': String(value === current), text,
+      on: {
+        click: () => {
+          for (const [i, button] of buttons.entries()) button.setAttribute('aria-pressed', String(values[i][0] === value));
+          choose(value);
+        },
+      },
+    }));
+    return el('div', { class: 'choice', role: 'group', 'aria-label': label }, buttons);
+  };
+  return el('div', { class: 'preferences' },
+    choice(t('header.language'), [['fr', 'FR', 'Français'], ['en', 'EN', 'English']], language(), setLanguage),
+    choice(t('header.theme'), THEMES.map((name) => [name, THEME_GLYPHS[name], t(`theme.${name}`)]), theme(), setTheme),
+    el('button', { type: 'button', class: 'quiet keys-button', 'aria-label': t('keys.title'), title: `${t('keys.title')} (?)`, text: '?', on: { click: showKeys } }));
+}
+
+/** How far the run is at the time shown, what state its objects are in, and when it began, ends or ended. */
+function progressOf(store) {
+  const segments = SEGMENTS.map((state) => el('span', { dataset: { state } }));
+  const bar = el('div', { class: 'progress', role: 'progressbar', 'aria-label': t('progress.label'), 'aria-valuemin': '0' }, segments);
+  const done = el('span', { class: 'done' });
+  const legend = STATES.map((state) => {
+    const count = el('b');
+    const link = el('a', { dataset: { state }, title: t(`state.${state}`) },
+      el('span', { class: 'glyph', 'aria-hidden': 'true', text: GLYPHS[state] }), count, el('span', { class: 'word', text: t(`state.${state}`) }));
+    return { state, count, link, item: el('li', null, link) };
+  });
+  const when = el('p', { class: 'when' });
+  const past = el('button', { type: 'button', class: 'past', title: t('past.back'), hidden: true, on: { click: () => store.setTime(null) } });
+  const element = el('div', { class: 'status' }, bar,
+    el('div', { class: 'status-line' }, done, el('ul', { class: 'legend', 'aria-label': t('legend.label') }, legend.map(({ item }) => item)), past, when));
+
+  function draw() {
+    const { run } = store;
+    element.hidden = !run;
+    if (!run) return;
+    const { total, byState } = store.counts();
+    const at = Math.max(1, total);
+    SEGMENTS.forEach((state, i) => { segments[i].style.width = `${(100 * byState[STATES.indexOf(state)]) / at}%`; });
+    const through = DONE.reduce((sum, state) => sum + byState[STATES.indexOf(state)], 0);
+    // Rounded down: not all is done before all is done.
+    const text = total > 0 ? t('progress.done', { done: number(through), total: number(total), percent: Math.floor((100 * through) / at) }) : t('progress.none');
+    bar.setAttribute('aria-valuemax', String(total));
+    bar.setAttribute('aria-valuenow', String(through));
+    bar.setAttribute('aria-valuetext', text);
+    done.textContent = text;
+    for (const [i, { state, count, link, item }] of legend.entries()) {
+      count.textContent = number(byState[i]);
+      item.classList.toggle('zero', byState[i] === 0);
+      link.href = href({ view: 'table', params: { state } });
+    }
+    tick();
+  }
+
+  function tick() {
+    const { run, time } = store;
+    if (!run) return;
+    past.hidden = time === null;
+    element.classList.toggle('in-past', time !== null);
+    if (time !== null) {
+      const text = t('past.mark', { time: clock(time) });
+      past.replaceChildren(el('span', { 'aria-hidden': 'true', text: '◷ ' }), text, el('span', { class: 'back', text: t('past.back') }));
+    }
+    const text = time === null ? timesOf(run, store.now()) : t('when.into', { duration: duration((time - store.span().from) / 1000) });
+    if (when.textContent !== text) when.textContent = text;
+    const bound = run.estimate?.lower_bound_seconds;
+    when.title = [Number.isFinite(bound) ? t('when.bound', { duration: duration(bound) }) : null,
+      run.planned_at ? t('when.planned', { time: dateTime(run.planned_at) }) : null].filter(Boolean).join('\n');
+  }
+  return { element, draw, tick };
+}
+
+/** When it began, and when it ends or ended. */
+function timesOf(run, now) {
+  if (run.state === 'queued') return t('when.queued', { duration: roughly((now - Date.parse(run.requested_at)) / 1000) });
+  if (isOver(run)) return t('when.over', { time: clock(run.finished_at), duration: duration(run.duration_seconds) });
+  const elapsed = t('when.running', { duration: elapsedOf((now - Date.parse(run.planned_at ?? run.requested_at)) / 1000) });
+  const ends = Date.parse(run.estimate?.ends_at ?? '');
+  if (Number.isNaN(ends)) return elapsed;
+  const left = (ends - now) / 1000;
+  const at = left < 120 ? clock(ends) : clock(ends).slice(0, 5);
+  return `${elapsed} · ${left > 0 ? t('when.ends', { time: at, duration: roughly(left) }) : t('when.soon')}`;
+}
+
+/** It is drawn once a second: tenths would jump. */
+function elapsedOf(seconds) {
+  const whole = Math.max(0, Math.floor(seconds));
+  return whole < 10 ? `${whole}\u00a0s` : duration(whole);
+}
+
+/** An estimate is not known to the second. */
+function roughly(seconds) {
+  if (!(seconds >= 90)) return duration(Math.max(10, Math.ceil(seconds / 5) * 5 || 0));
+  return seconds < 3600 ? `${Math.ceil(seconds / 60)}\u00a0min` : duration(seconds);
+}
