@@ -98,7 +98,7 @@ function pickerOf(store) {
     if (shows === badge) return;
     badge = shows;
     state.title = run?.reason ?? '';
-    state.replaceChildren(...(run ? [stateBadge(run.state)] : []));
+    state.replaceChildren(...(run ? [stateBadge(run.state, 'run')] : []));
   }
   return { element: el('div', { class: 'run-title' }, select, state), draw };
 }
@@ -182,9 +182,10 @@ function progressOf(store) {
   const done = el('span', { class: 'done' });
   const legend = STATES.map((state) => {
     const count = el('b');
+    const word = el('span', { class: 'word' });
     const link = el('a', { dataset: { state }, title: t(`state.${state}`) },
-      el('span', { class: 'glyph', 'aria-hidden': 'true', text: GLYPHS[state] }), count, el('span', { class: 'word', text: t(`state.${state}`) }));
-    return { state, count, link, item: el('li', null, link) };
+      el('span', { class: 'glyph', 'aria-hidden': 'true', text: GLYPHS[state] }), count, word);
+    return { state, count, word, link, item: el('li', null, link) };
   });
   const when = el('p', { class: 'when' });
   const past = el('button', { type: 'button', class: 'past', title: t('past.back'), hidden: true, on: { click: () => store.setTime(null) } });
@@ -205,8 +206,9 @@ function progressOf(store) {
     bar.setAttribute('aria-valuenow', String(through));
     bar.setAttribute('aria-valuetext', text);
     done.textContent = text;
-    for (const [i, { state, count, link, item }] of legend.entries()) {
+    for (const [i, { state, count, word, link, item }] of legend.entries()) {
       count.textContent = number(byState[i]);
+      word.textContent = t(`count.${state}`, { n: byState[i] });
       item.classList.toggle('zero', byState[i] === 0);
       link.href = href({ view: 'table', params: { state } });
     }
