@@ -85,7 +85,7 @@ function past(ctx, scene, t) {
 function flag(ctx, scene, t, fill, ink) {
   const x = scene.gutter + scene.view.x(t);
   if (x < scene.gutter - 1 || x > scene.width + 1) return;
-  ctx.font = scene.palette.small;
+  scene.fitter.use(ctx, scene.palette.small);
   const text = scene.words.precise(t);
   const width = scene.fitter.width(ctx, text) + 12;
   const left = Math.min(Math.max(scene.gutter, x - width / 2), scene.width - width);

@@ -96,10 +96,14 @@ function paintFound(ctx, scene, found, labels) {
     ctx.fillStyle = palette.states[state];
     // A failure among thousands stands out by its height, not by its colour alone.
     const [inset, tall] = state === FAILED ? [1, LANE - 2] : [INSET, BAR];
+    // Thousands that went well are the ground the rest is seen on.
+    const alpha = ctx.globalAlpha;
+    if (state === LOADED) ctx.globalAlpha = alpha * 0.6;
     for (let k = 0; k < columns.length; k += 3) {
       const width = Math.max(state === FAILED ? 2 : 1, columns[k + 1] - columns[k]);
       ctx.fillRect(columns[k], columns[k + 2] + inset, width, tall);
     }
+    ctx.globalAlpha = alpha;
   }
   paintWaits(ctx, scene, found.bars);
   for (const state of ORDER) {
@@ -109,13 +113,15 @@ function paintFound(ctx, scene, found, labels) {
       const x0 = Math.max(-8, Math.round(bar.x0));
       const x1 = Math.max(x0 + 2, Math.min(edge, Math.round(bar.x1)));
       const y = bar.y + INSET;
-      const left = x1 - x0 > 10 ? 3 : 1;
+      // Side by side, one edge for each tells them apart; two would be a grid and no picture.
+      const thin = x1 - x0 <= 6;
+      const left = thin ? 0 : x1 - x0 > 10 ? 3 : 1;
       // What still runs has no right edge.
       const right = state === RUNNING ? 0 : 1;
       ctx.fillStyle = strong;
       ctx.fillRect(x0, y, x1 - x0, BAR);
       const inner = x1 - x0 - left - right;
-      if (inner <= 0) continue;
+      if (thin && state !== LOADED) continue;
       ctx.fillStyle = soft;
       ctx.fillRect(x0 + left, y + 1, inner, BAR - 2);
       if (!pattern) continue;
@@ -143,20 +149,22 @@ function paintWaits(ctx, scene, bars) {
 
 function paintLabels(ctx, scene, bars) {
   const { attempts, palette, view, fitter, label } = scene;
-  ctx.font = palette.small;
+  scene.fitter.use(ctx, palette.small);
   ctx.textBaseline = 'middle';
   for (const { a, x0, x1, y, state } of bars) {
     const from = Math.max(0, x0) + 6;
     const room = Math.min(view.width, x1) - from - 4;
     const glyph = GLYPHS[STATES[state]];
     const middle = y + LANE / 2 + 0.5;
-    if (room < 8) continue;
-    const marked = state !== LOADED || room >= LABEL_FROM;
-    if (marked) {
-      ctx.fillStyle = palette.states[state];
-      ctx.fillText(glyph, from, middle);
-    }
+    if (room < 9) continue;
     const text = room >= LABEL_FROM ? fitter.fit(ctx, label(attempts.object[a]), room - 14) : '';
+    if (palette.patterns[state]) {
+      // A plain ground under the letters: a hatch is no paper to read from.
+      ctx.fillStyle = palette.statesBg[state];
+      ctx.fillRect(from - 2, y + INSET + 1, text ? 18 + Math.min(room - 14, fitter.width(ctx, text)) : 14, BAR - 2);
+    }
+    ctx.fillStyle = palette.states[state];
+    ctx.fillText(glyph, from, middle);
     if (!text) continue;
     ctx.fillStyle = palette.text;
     ctx.fillText(text, from + 14, middle);
@@ -200,7 +208,7 @@ function paintGutter(ctx, scene, shown) {
   ctx.fillRect(0, top, gutter, height - top);
   ctx.fillStyle = palette.border;
   ctx.fillRect(gutter - 1, top, 1, height - top);
-  ctx.font = palette.small;
+  scene.fitter.use(ctx, palette.small);
   ctx.textBaseline = 'middle';
   ctx.textAlign = 'right';
   ctx.fillStyle = palette['text-2'];
@@ -225,12 +233,12 @@ function paintHeading(ctx, scene, group) {
   ctx.fillStyle = palette.stages[group.stage];
   ctx.fillRect(0, y, 4, HEADING);
   ctx.textBaseline = 'middle';
-  ctx.font = palette.bold;
+  scene.fitter.use(ctx, palette.bold);
   ctx.fillStyle = palette.text;
   const name = fitter.fit(ctx, words.worker(group.name), Math.min(360, width * 0.55));
   ctx.fillText(name, 12, y + HEADING / 2);
   const after = 12 + fitter.width(ctx, name) + 12;
-  ctx.font = palette.small;
+  scene.fitter.use(ctx, palette.small);
   ctx.fillStyle = palette['text-2'];
   ctx.fillText(fitter.fit(ctx, words.group(group, busy(scene, group)), width - after - 8), after, y + HEADING / 2);
 }

@@ -24,7 +24,7 @@ import { View } from './view.js';
 import { wordsOf } from './words.js';
 
 const LIVE_MS = 100;
-const GUTTER = 208;
+const GUTTER = 212;
 const WIDE = 720;
 const STEP = 0.15;
 const calm = matchMedia('(prefers-reduced-motion: reduce)');
@@ -44,6 +44,8 @@ export function mount(root, { store, route }) {
   let palette = null;
   let size = { width: 0, height: 0, ratio: 1 };
   let scene = null;
+  // Asked once per scroll: asked while painting, the browser would lay the page out for it.
+  let scrollTop = 0;
 
   // ---- what is on the page ----
 
@@ -111,7 +113,7 @@ export function mount(root, { store, route }) {
     view.width = Math.max(1, width - gutter);
     view.setSpan(span);
     const top = AXIS + (model.stages?.length ?? 0) * BAND;
-    const scroll = Math.min(host.scrollTop, Math.max(0, model.height - (height - top)));
+    const scroll = Math.min(scrollTop, Math.max(0, model.height - (height - top)));
     const until = store.time ?? Math.max(span.to, model.latest);
     scene = {
       view, span, palette, fitter, words, matched, width, height, gutter, top, scroll, until,
@@ -381,7 +383,10 @@ export function mount(root, { store, route }) {
   ];
   const observer = new ResizeObserver(resize);
   observer.observe(host);
-  const scrolled = () => request(true);
+  const scrolled = () => {
+    scrollTop = host.scrollTop;
+    request(true);
+  };
   const marksOnly = () => request(false);
   const toSearch = () => tools.search.focus();
   host.addEventListener('scroll', scrolled, { passive: true });
