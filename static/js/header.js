@@ -45,7 +45,7 @@ export function mount(root, { store, setLanguage, showKeys }) {
   }
 
   root.replaceChildren(
-    el('div', { class: 'bar', on: { keydown: escape } },
+    el('div', { class: 'top-line', on: { keydown: escape } },
       el('a', { class: 'logo', href: href({ run: LATEST, view: 'graph', params: {} }), title: t('header.home') },
         el('img', { src: 'icon.svg', alt: '', width: 24, height: 24 }), el('h1', { text: 'korch' })),
       picker.element, actions.element, aside, more),
@@ -159,7 +159,7 @@ function membersOf(store) {
 function preferences(setLanguage, showKeys) {
   const choice = (label, values, current, choose) => {
     const buttons = values.map(([value, text, title]) => el('button', {
-      type: 'button', title, lang: LANGUAGES.includes(value) ? value : null, 'aria-label': title, 'aria-pressed': String(value === current), text,
+      type: 'button', title, lang: LANGUAGES.includes(value) ? value : null, 'aria-label': LANGUAGES.includes(value) ? null : title, 'aria-pressed': String(value === current), text,
       on: {
         click: () => {
           for (const [i, button] of buttons.entries()) button.setAttribute('aria-pressed', String(values[i][0] === value));
