@@ -22,7 +22,6 @@ export function paintOverlay(ctx, scene, marks) {
   ctx.restore();
   if (marks.now !== null) line(ctx, scene, marks.now, palette['border-strong'], [3, 3]);
   if (marks.cursor !== null) {
-    past(ctx, scene, marks.cursor);
     line(ctx, scene, marks.cursor, palette.accent, []);
     flag(ctx, scene, marks.cursor, palette.accent, palette['accent-text']);
   } else if (marks.pointer && marks.pointer.y < AXIS) {
@@ -70,16 +69,6 @@ function line(ctx, scene, t, colour, dash) {
   ctx.lineTo(x, scene.height);
   ctx.stroke();
   ctx.setLineDash([]);
-}
-
-/** What had not happened yet at the time shown. */
-function past(ctx, scene, t) {
-  const x = Math.max(scene.gutter, scene.gutter + scene.view.x(t));
-  if (x >= scene.width) return;
-  ctx.fillStyle = scene.palette.bg;
-  ctx.globalAlpha = 0.5;
-  ctx.fillRect(x, AXIS, scene.width - x, scene.height - AXIS);
-  ctx.globalAlpha = 1;
 }
 
 function flag(ctx, scene, t, fill, ink) {

@@ -39,10 +39,21 @@ export function paintLanes(ctx, scene) {
   }
   paintFound(ctx, scene, found.main, true);
   paintCritical(ctx, scene);
+  if (scene.past) veil(ctx, scene);
   ctx.restore();
   if (gutter) paintGutter(ctx, scene, shown);
   for (const group of shown) paintHeading(ctx, scene, group);
   ctx.restore();
+}
+
+/** What had not happened yet at the time shown. */
+function veil(ctx, { view, until, palette, top, height }) {
+  const x = Math.max(0, view.x(until));
+  if (x >= view.width) return;
+  ctx.globalAlpha = 0.6;
+  ctx.fillStyle = palette.bg;
+  ctx.fillRect(x, top, view.width - x, height - top);
+  ctx.globalAlpha = 1;
 }
 
 /** The lanes of a group that are seen: from, to (without). */
@@ -148,7 +159,7 @@ function paintWaits(ctx, scene, bars) {
 }
 
 function paintLabels(ctx, scene, bars) {
-  const { attempts, palette, view, fitter, label } = scene;
+  const { attempts, palette, view, fitter, label, ids } = scene;
   scene.fitter.use(ctx, palette.small);
   ctx.textBaseline = 'middle';
   for (const { a, x0, x1, y, state } of bars) {
@@ -157,7 +168,11 @@ function paintLabels(ctx, scene, bars) {
     const glyph = GLYPHS[STATES[state]];
     const middle = y + LANE / 2 + 0.5;
     if (room < 9) continue;
-    const text = room >= LABEL_FROM ? fitter.fit(ctx, label(attempts.object[a]), room - 14) : '';
+    const object = attempts.object[a];
+    const cut = room >= LABEL_FROM ? fitter.fit(ctx, label(object), room - 14) : '';
+    // A part of an id is no id.
+    const whole = String(ids[object]);
+    const text = cut === whole || cut.length > whole.length ? cut : '';
     if (palette.patterns[state]) {
       // A plain ground under the letters: a hatch is no paper to read from.
       ctx.fillStyle = palette.statesBg[state];

@@ -116,9 +116,10 @@ export function mount(root, { store, route }) {
     const scroll = Math.min(scrollTop, Math.max(0, model.height - (height - top)));
     const until = store.time ?? Math.max(span.to, model.latest);
     scene = {
-      view, span, palette, fitter, words, matched, width, height, gutter, top, scroll, until,
+      view, span, palette, fitter, words, matched, width, height, gutter, top, scroll, until, past: store.time !== null,
       attempts: model.attempts, groups: model.groups, stages: model.stages ?? [],
       critical: store.critical,
+      ids: graph?.ids ?? [],
       parents: (object) => graph.parents[object],
       label: (object) => (graph.names[object] ? `${graph.ids[object]} ${graph.names[object]}` : String(graph.ids[object])),
       placeOf: (a) => {
