@@ -9,6 +9,7 @@ import { go, href, route } from './router.js';
 import { THEMES, setTheme, theme } from './theme.js';
 
 const TICK_MS = 1_000;
+const LATE_S = 5; // an estimate outlived by more than this was wrong
 const DONE = ['loaded', 'failed', 'skipped', 'cancelled'];
 const SEGMENTS = [...DONE, 'running'];
 const LATEST = 'latest';
@@ -241,8 +242,9 @@ function timesOf(run, now) {
   const ends = Date.parse(run.estimate?.ends_at ?? '');
   if (Number.isNaN(ends)) return elapsed;
   const left = (ends - now) / 1000;
+  if (left <= 0) return `${elapsed} · ${t(left > -LATE_S ? 'when.soon' : 'when.late')}`;
   const at = left < 120 ? clock(ends) : clock(ends).slice(0, 5);
-  return `${elapsed} · ${left > 0 ? t('when.ends', { time: at, duration: roughly(left) }) : t('when.soon')}`;
+  return `${elapsed} · ${t('when.ends', { time: at, duration: roughly(left) })}`;
 }
 
 /** It is drawn once a second: tenths would jump. */
