@@ -30,7 +30,10 @@ export class List {
     this.told = told;
     this.body = el('div', { class: 'events-body', role: 'list', 'aria-label': told.label });
     this.element = el('div', { class: 'events-list', tabindex: '0', role: 'region', 'aria-label': told.label, on: { scroll: () => this.#scrolled(), keydown: (event) => this.#key(event) } }, this.body);
-    this.#sizes = new ResizeObserver(() => this.#draw());
+    this.#sizes = new ResizeObserver(() => {
+      if (this.following) this.element.scrollTop = this.element.scrollHeight;
+      this.#draw();
+    });
     this.#sizes.observe(this.element);
   }
 
@@ -123,13 +126,14 @@ export class List {
       el('time', { class: 'event-time', title: known ? dateTime(line.at) : null, text: time }),
       el('span', { class: 'event-type', dataset: { state } }, el('span', { class: 'glyph', 'aria-hidden': 'true', text: glyph }), el('span', { class: 'ellipsis', text: line.type || '?' })));
     const tail = [line.worker, line.attempt !== '' && line.attempt !== '1' ? t('events.attempt', { attempt: line.attempt }) : ''].filter(Boolean).join(' · ');
+    const note = [line.note, line.because === '' ? '' : t('table.becauseOf', { objects: line.because })].filter(Boolean).join(' · ');
     return el('div', { class: expanded ? 'event is-open' : 'event', role: 'listitem', dataset: { type: line.type } },
       button,
       line.object === null
         ? el('span', { class: 'event-object' })
         : el('a', { class: 'event-object', href: href({ params: objectParams(line.object) }), on: { click: (event) => openObject(event, line.object) }, text: line.object }),
       el('span', { class: 'event-worker ellipsis', title: tail, text: tail }),
-      el('span', { class: line.type === 'ObjectFailed' ? 'event-note ellipsis is-error' : 'event-note ellipsis', title: line.note, text: line.note }));
+      el('span', { class: line.type === 'ObjectFailed' ? 'event-note ellipsis is-error' : 'event-note ellipsis', title: note, text: note }));
   }
 
   #toggle(line) {

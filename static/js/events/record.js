@@ -14,6 +14,7 @@ export const SIGNS = {
 const KEPT_CHARS = 32 * 1024; // of one event's text: a plan's parts have half a million
 const SHOWN_CHARS = 300;
 const FOLDED_CHARS = 4096;
+const BECAUSE = 10;
 
 /**
  * @typedef {object} Line
@@ -25,6 +26,7 @@ const FOLDED_CHARS = 4096;
  * @property {string} worker
  * @property {string} attempt
  * @property {string} note  its error, its outcome, who asked
+ * @property {string} because  the ids of the objects for which it is skipped
  * @property {string} text  its JSON on one line, the beginning of it where it is very long
  * @property {number} chars  how long its JSON is
  */
@@ -43,6 +45,7 @@ export function lineOf(event) {
     worker: brief(event?.worker ?? meta.worker),
     attempt: brief(event?.attempt),
     note: noteOf(event, meta),
+    because: Array.isArray(meta.because) ? brief(meta.because.slice(0, BECAUSE).join(', ')) : '',
     text: whole.length > KEPT_CHARS ? whole.slice(0, KEPT_CHARS) : whole,
     chars: whole.length,
   };
@@ -60,9 +63,8 @@ function keyOf(whole) {
 
 function noteOf(event, meta) {
   const part = event?.event_type === 'RunPlanned' && Number.isInteger(event.parts) && event.parts > 1 ? `${Number(event.part) + 1} / ${event.parts}` : null;
-  const because = Array.isArray(meta.because) ? meta.because.slice(0, 10).join(', ') : null;
   const epoch = event?.event_type === 'OrchestratorElected' && event.epoch !== undefined ? `epoch ${event.epoch}` : null;
-  return [meta.error, event?.outcome, event?.reason, event?.cause, because, part, epoch, event?.requested_by].filter((said) => said !== null && said !== undefined && said !== '').map(brief).join(' · ');
+  return [meta.error, event?.outcome, event?.reason, event?.cause, part, epoch, event?.requested_by].filter((said) => said !== null && said !== undefined && said !== '').map(brief).join(' · ');
 }
 
 function brief(value) {

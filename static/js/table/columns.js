@@ -35,6 +35,8 @@ export function reading({ store, value, errors }) {
   let now = clockNow();
   return {
     store,
+    /** The graph that the columns are of: the store may have the next one already. */
+    graph: store.graph,
     value,
     errors,
     /** Another moment: what was read before is void. */
@@ -55,8 +57,7 @@ export function reading({ store, value, errors }) {
  * @returns {Column[]}
  */
 export function columnsOf(read, chosen) {
-  const { store } = read;
-  const { graph } = store;
+  const { store, graph } = read;
   const time = (key, of) => ({
     key,
     head: t(`table.${key}`),
@@ -91,7 +92,8 @@ export function columnsOf(read, chosen) {
       text: (i) => graph.names[i] ?? '',
       csv: (i) => graph.names[i],
     },
-    { key: 'stage', head: t('table.stage'), width: '104px', changes: false, sort: (i) => graph.stage[i], text: (i) => t(`stage.${STAGES[graph.stage[i]]}`), csv: (i) => STAGES[graph.stage[i]] },
+    { key: 'detail', head: t('table.detail'), width: 'minmax(240px, 2fr)', changes: true, sort: (i) => sortKey(detail(read, i)), text: (i) => detail(read, i), csv: (i) => detail(read, i) },
+    { key: 'stage', head: t('table.stage'), width: '124px', changes: false, sort: (i) => graph.stage[i], text: (i) => t(`stage.${STAGES[graph.stage[i]]}`), csv: (i) => STAGES[graph.stage[i]] },
     {
       key: 'criticality',
       head: t('table.criticality'),
@@ -127,7 +129,6 @@ export function columnsOf(read, chosen) {
     time('ended', (i) => read.facts(i).endedAt),
     span('waited', (i) => read.facts(i).waitedMs),
     span('ran', (i) => read.facts(i).ranMs),
-    { key: 'detail', head: t('table.detail'), width: 'minmax(260px, 2fr)', changes: true, sort: (i) => sortKey(detail(read, i)), text: (i) => detail(read, i), csv: (i) => detail(read, i) },
     ...chosen.map((name) => ({
       key: `field:${name}`,
       head: name,
@@ -152,14 +153,13 @@ function fieldKey(value) {
  * @param {number} i
  * @returns {string}
  */
-export function detail({ store, errors }, i) {
+export function detail({ store, graph, errors }, i) {
   const state = store.state(i);
   if (state === FAILED || state === RETRYING) {
     return errors.at(i, store.rowAt(i)?.attempt ?? 1) ?? '';
   }
   if (state === READY) return t('table.waitsForWorker');
   if (state !== WAITING && state !== SKIPPED) return '';
-  const { graph } = store;
   const stands = state === WAITING ? (parent) => store.state(parent) !== LOADED : (parent) => store.state(parent) === FAILED || store.state(parent) === SKIPPED;
   const listed = [];
   let more = 0;

@@ -82,6 +82,12 @@ export class Grid {
     if (this.#frame === 0) this.#frame = requestAnimationFrame(() => { this.#frame = 0; this.#drawNow(); });
   }
 
+  /** Brings an item into the middle. @param {number} item */
+  centre(item) {
+    const at = this.items.indexOf(item);
+    if (at >= 0) this.element.scrollTop = at * ROW - (this.element.clientHeight - ROW) / 2;
+  }
+
   /** Brings an item into sight. @param {number} item */
   reveal(item) {
     const at = this.items.indexOf(item);

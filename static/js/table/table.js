@@ -63,7 +63,7 @@ export function mount(root, { store, route }) {
   });
   const grid = new Grid({
     label: t('table.label'),
-    open: (i) => select(store.graph.ids[i]),
+    open: (i) => { if (read.graph) select(read.graph.ids[i]); },
     sort: (key) => go({ params: change(here.params, { sort: nextSort(shown.sort, key) }) }, { replace: true }),
     describe(cell, key, i) {
       if (key === 'state') {
@@ -89,6 +89,7 @@ export function mount(root, { store, route }) {
   /** Everything anew: another graph, another choice of columns. */
   function rebuild() {
     const { graph } = store;
+    read.graph = graph;
     read.tick();
     haystacks = new Array(graph?.n ?? 0);
     columns = graph ? columnsOf(read, chosen.filter((name) => graph.fields.includes(name))) : [];
@@ -123,7 +124,7 @@ export function mount(root, { store, route }) {
     if (!opened && store.graph) {
       opened = true;
       selectObject();
-      if (grid.active !== null) grid.reveal(grid.active);
+      if (grid.active !== null) grid.centre(grid.active);
     }
   }
 

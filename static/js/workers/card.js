@@ -7,6 +7,7 @@ import { t } from '../i18n.js';
 import { href, route } from '../router.js';
 
 const SEATS = 96; // slots that are drawn
+const SILENT_S = 5; // heartbeats come more often than that
 const ALL_FREE = 16; // up to so many slots, each free one is drawn
 
 /**
@@ -78,7 +79,7 @@ export function workerCard() {
         stated = of.state;
         state.replaceChildren(...(of.state ? [stateBadge(of.state)] : []));
       }
-      const silent = of.silent !== null && of.silent >= 2 ? t('workers.silent', { duration: duration(Math.floor(of.silent)) }) : null;
+      const silent = of.silent !== null && of.silent >= SILENT_S ? t('workers.silent', { duration: duration(Math.floor(of.silent)) }) : null;
       const lines = [of.stages === null ? null : of.stages.map((stage) => t(`stage.${stage}`)).join(', '), of.foreign ? t('workers.foreign') : null, silent].filter(Boolean).join(' · ');
       if (told !== lines) {
         told = lines;

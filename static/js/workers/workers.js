@@ -12,6 +12,7 @@ import { t } from '../i18n.js';
 const COUNT_MS = 1500; // the stories are counted no more often
 const SCRUB_MS = 100;
 const SHOWN = 200;
+const SILENT_S = 5; // heartbeats come more often than that
 
 /**
  * @param {HTMLElement} root
@@ -131,7 +132,7 @@ export function mount(root, { store }) {
       parts.push(stateBadge(known.led ? 'up' : 'silent'), el('strong', { text: known.led ? t('workers.leader') : t('workers.leaderSilent', { duration: silent }) }),
         el('span', { class: 'soft', text: t('workers.epoch', { epoch: known.epoch }) }),
         el('span', { class: 'soft instance', title: known.instance, text: known.instance }));
-      if (known.led && known.silent_seconds >= 2) parts.push(el('span', { class: 'soft', text: t('workers.silent', { duration: silent }) }));
+      if (known.led && known.silent_seconds >= SILENT_S) parts.push(el('span', { class: 'soft', text: t('workers.silent', { duration: silent }) }));
     }
     leader.replaceChildren(...parts);
   }
@@ -141,7 +142,7 @@ export function mount(root, { store }) {
     const workers = store.members?.workers ?? [];
     const served = new Set(workers.filter((worker) => worker.state === 'up').flatMap((worker) => worker.stages));
     const { byStage } = store.counts();
-    const alone = then || store.members === null ? [] : STAGES.map((stage, code) => ({ stage, ready: byStage[code][READY] })).filter(({ stage, ready }) => ready > 0 && !served.has(stage));
+    const alone = then || store.members === null ? [] : STAGES.map((stage, code) => ({ stage, ready: byStage[code]?.[READY] ?? 0 })).filter(({ stage, ready }) => ready > 0 && !served.has(stage));
     const nobody = !then && store.members !== null && !workers.some((worker) => worker.state === 'up');
     empty.hidden = n > 0 || nobody;
     empty.textContent = store.members === null ? t('panel.loading') : t('workers.nobodyThen');
