@@ -5,8 +5,9 @@ import { number, STAGES, STATES } from '../format.js';
 import { t } from '../i18n.js';
 
 const LOADED = STATES.indexOf('loaded');
-const NARROW = 72;
 const GAP = 6;
+// About how wide a letter and what is around the words are: measuring would cost a layout at each movement.
+const [LETTER, AROUND] = [7.2, 38];
 
 export class Bands {
   #bands = [];
@@ -32,7 +33,7 @@ export class Bands {
       const count = el('span', { class: 'graph-band-count' });
       const word = el('span', { class: 'graph-band-word', text: t(`stage.${name}`) });
       const label = el('div', { class: 'graph-band-name', dataset: { stage: name } }, word, count);
-      return { stage, x0, x1, ground, label, count, shown: '' };
+      return { stage, x0, x1, ground, label, word, count, shown: '' };
     });
     this.ground.replaceChildren(...this.#bands.map((band) => band.ground));
     this.names.replaceChildren(...this.#bands.map((band) => band.label));
@@ -62,7 +63,8 @@ export class Bands {
       band.ground.style.width = `${Math.max(0, to - from)}px`;
       const room = to - from - 2 * GAP;
       band.label.hidden = room < 24;
-      band.label.classList.toggle('is-narrow', room < NARROW);
+      // The name goes before the count.
+      band.label.classList.toggle('is-narrow', room < LETTER * (band.word.textContent.length + band.count.textContent.length) + AROUND);
       band.label.style.maxWidth = `${Math.max(0, room)}px`;
       band.label.style.transform = `translateX(${from + GAP}px)`;
     }

@@ -79,15 +79,18 @@ function head(ctx, frame, x, y, size) {
   ctx.closePath();
 }
 
-function styleOf(kind, frame, colours) {
+// So many edges on the stage are told apart; the more there are beyond, the fainter each is.
+const CLEAR = 300;
+
+function styleOf(kind, frame, colours, crowd) {
   const near = frame.k >= HEADS_FROM;
-  const far = Math.min(1, Math.max(0.35, frame.k * 1.6));
+  const soft = Math.max(0.14, Math.min(1, (CLEAR / crowd) ** 0.7));
   switch (kind) {
-    case FAINT: return { colour: colours['border-strong'], alpha: near ? 0.22 : 0.1, width: 1 };
+    case FAINT: return { colour: colours['border-strong'], alpha: 0.25 * Math.max(0.3, soft), width: 1 };
     case WAY: return { colour: colours['state-failed'], alpha: 0.85, width: near ? 1.5 : 1 };
     case KIN: return { colour: colours.accent, alpha: near ? 0.9 : 0.7, width: near ? 1.75 : 1 };
     case CRITICAL: return { colour: colours.accent, alpha: 1, width: near ? 3 : 2 };
-    default: return { colour: colours['border-strong'], alpha: near ? 0.75 : 0.6 * far, width: 1 };
+    default: return { colour: colours['border-strong'], alpha: 0.8 * soft, width: 1 };
   }
 }
 
@@ -95,17 +98,17 @@ function styleOf(kind, frame, colours) {
  * Draws from a place in the order on, until `most` edges are drawn or all are.
  * @param {CanvasRenderingContext2D} ctx @param {import('./frame.js').Frame} frame @param {import('./scene.js').Scene} scene
  * @param {{order: Uint32Array, kinds: Uint8Array}} edges @param {Record<string, any>} colours
- * @param {number} at @param {number} most
+ * @param {number} at @param {number} most @param {number} crowd about how many edges the frame has
  * @returns {number} where it goes on; the length of the order: nowhere
  */
-export function paint(ctx, frame, scene, { order, kinds }, colours, at, most) {
+export function paint(ctx, frame, scene, { order, kinds }, colours, at, most, crowd) {
   const area = seen(frame, frame, frame.margin);
   const heads = frame.k >= HEADS_FROM;
   const size = Math.min(9, 7 * frame.k) * frame.dpr;
   let left = most;
   while (at < order.length && left > 0) {
     const kind = kinds[order[at]];
-    const { colour, alpha, width } = styleOf(kind, frame, colours);
+    const { colour, alpha, width } = styleOf(kind, frame, colours, crowd);
     ctx.globalAlpha = alpha;
     ctx.strokeStyle = ctx.fillStyle = colour;
     // A line of one point or less is drawn far quicker than a wider one.

@@ -75,7 +75,7 @@ export class Groups {
     const element = el('li', { class: 'graph-group', dataset: { stage, group: g } },
       el('div', { class: 'graph-group-head' },
         el('span', { class: 'graph-group-name', text: name, title: name }),
-        el('span', { class: 'graph-group-objects', text: t('graph.objects', { n: groups.objects[g] }) })),
+        el('span', { class: 'graph-group-objects', title: t('graph.objects', { n: groups.objects[g] }), text: number(groups.objects[g]) })),
       el('div', { class: 'graph-group-bar', 'aria-hidden': 'true' }, bar),
       el('div', { class: 'graph-group-counts' }, counts),
       el('div', { class: 'graph-group-ways', dataset: { apart: '' } },

@@ -67,7 +67,8 @@ export function dust(image, frame, scene, states, tones, dim) {
   const { width, height } = image;
   const scale = frame.k * frame.dpr;
   const w = Math.max(1, Math.round(scene.nodeWidth * scale));
-  const h = Math.max(1, Math.floor(scene.nodeHeight * scale));
+  // Rather too high than stripes that the eye takes for something.
+  const h = Math.max(1, Math.round(scene.nodeHeight * scale + 0.3));
   const [left, top] = [frame.margin * frame.dpr - frame.x * scale - w / 2, frame.margin * frame.dpr - frame.y * scale - h / 2];
   const put = (i, more) => {
     const tone = dim && dim[i] ? (tones[states[i]] & 0x00ffffff) | 0x30000000 : tones[states[i]];

@@ -10,6 +10,10 @@ const FONT = 'system-ui, "Segoe UI", Roboto, "Noto Sans", sans-serif';
 // Around a box, for the outline of the critical path.
 const PAD = 4;
 const DIMMED = 0.2;
+// In the end nearly all are loaded: from afar the others shall catch the eye.
+const CALM = 0.72;
+const LOADED = STATES.indexOf('loaded');
+const FAILED = STATES.indexOf('failed');
 
 /**
  * @typedef {object} Look
@@ -53,7 +57,7 @@ export class Nodes {
     const visible = [];
     scene.within(seen(frame, frame, frame.margin), PAD, (i) => visible.push(i));
     // Far away what failed is larger than the others: on top of them.
-    visible.sort((a, b) => (states[a] === 5) - (states[b] === 5));
+    visible.sort((a, b) => (states[a] === FAILED) - (states[b] === FAILED));
     this.#draw(ctx, frame, scene, states, look, visible);
   }
 
@@ -106,7 +110,7 @@ export class Nodes {
     const { colours, dim, critical } = look;
     for (const i of visible) {
       const { x, y, w, h } = boxOf(frame, scene, i);
-      ctx.globalAlpha = dim?.[i] ? DIMMED : 1;
+      ctx.globalAlpha = dim?.[i] ? DIMMED : states[i] === LOADED ? CALM : 1;
       if (critical?.has(i)) {
         ctx.fillStyle = colours.accent;
         ctx.fillRect(x - 2, y - 2, w + 4, h + 4);
@@ -163,7 +167,7 @@ export class Nodes {
     ctx.fillStyle = colours.stages[stage];
     ctx.fillRect(0, 0, edge, h);
     ctx.restore();
-    const line = Math.max(1, Math.round((state === 5 ? 1.5 : 1) * dpr));
+    const line = Math.max(1, Math.round((state === FAILED ? 1.5 : 1) * dpr));
     ctx.beginPath();
     ctx.roundRect(line / 2, line / 2, w - line, h - line, Math.max(0, radius - line / 2));
     ctx.strokeStyle = colours.states[state];
@@ -231,23 +235,21 @@ function signOf(w, h, dpr, level) {
   return edgeOf(w, dpr) + h * (level === WHOLE ? 0.34 : 0.48);
 }
 
-/** A text as far as there is room, with an ellipsis; remembered, for measuring costs more than drawing. */
+/**
+ * A text as far as there is room, with an ellipsis. Measuring costs more than drawing: what was found is remembered, and
+ * where to cut is guessed from the whole width.
+ */
 function elided(ctx, known, i, text, room) {
   const before = known.get(i);
   if (before && before.room === room) return before;
-  let width = ctx.measureText(text).width;
-  let short = text;
+  const width = ctx.measureText(text).width;
+  const made = { text, width: Math.min(width, room), room };
   if (width > room) {
-    let [least, most] = [0, Math.min(text.length, Math.ceil((text.length * room) / width) + 8)];
-    while (least < most) {
-      const middle = Math.ceil((least + most) / 2);
-      if (ctx.measureText(`${text.slice(0, middle).trimEnd()}…`).width <= room) least = middle;
-      else most = middle - 1;
-    }
-    short = least > 0 ? `${text.slice(0, least).trimEnd()}…` : '';
-    width = room;
+    const short = (length) => `${text.slice(0, length).trimEnd()}…`;
+    let length = Math.max(0, Math.floor((text.length * room) / width) - 1);
+    while (length > 0 && ctx.measureText(short(length)).width > room) length -= 1;
+    made.text = length > 0 ? short(length) : '';
   }
-  const made = { text: short, width, room };
   known.set(i, made);
   return made;
 }

@@ -17,7 +17,9 @@ const LIVELY_MS = 70;
 // Painted while moving where there are no more than these.
 const FEW_WORDS = 160;
 const FEW_MARKS = 900;
-const FEW_EDGES = 350;
+const FEW_EDGES = 150;
+// Counting edges beyond this changes nothing.
+const CROWD = 6_000;
 // No canvas larger than this, in pixels: a 4K screen has 8 million.
 const MOST_PIXELS = 14e6;
 // Objects of a picture this small that change are all painted anew: not more often than this.
@@ -320,9 +322,10 @@ export class Picture {
     let later = null;
     if (this.#edgesStale || elsewhere) {
       const area = seen(pose, size, this.#margin);
-      if (countIn(scene, this.#edges.order, area, FEW_EDGES + 1) <= FEW_EDGES) {
+      const crowd = Math.max(1, countIn(scene, this.#edges.order, area, CROWD));
+      if (crowd <= FEW_EDGES) {
         this.#edgeJob = null;
-        this.#paintSome(front, frameOf(pose, size, this.#margin, this.#dpr), 0, Infinity);
+        this.#paintSome(front, frameOf(pose, size, this.#margin, this.#dpr), 0, Infinity, crowd);
         this.#edgePose = pose;
         this.#edgesStale = false;
       } else if (!this.#edgeJob || this.#edgesStale) {
@@ -331,7 +334,7 @@ export class Picture {
         else {
           // The first ones are seen as they come; after that, the old ones stay until the new ones are all there.
           const onto = this.#edgePose === null ? front : back;
-          this.#edgeJob = { pose, onto, at: 0, edges: this.#edges };
+          this.#edgeJob = { pose, onto, at: 0, edges: this.#edges, crowd };
           clear(onto);
           this.#edgesStale = false;
         }
@@ -339,7 +342,7 @@ export class Picture {
     }
     if (this.#edgeJob) {
       const job = this.#edgeJob;
-      job.at = this.#paintSome(job.onto, frameOf(job.pose, size, this.#margin, this.#dpr), job.at, this.#edgeShare);
+      job.at = this.#paintSome(job.onto, frameOf(job.pose, size, this.#margin, this.#dpr), job.at, this.#edgeShare, job.crowd);
       if (job.at >= job.edges.order.length) {
         if (job.onto === back) this.#swap();
         this.#edgePose = job.pose;
@@ -354,10 +357,10 @@ export class Picture {
     return later;
   }
 
-  #paintSome(layer, frame, at, most) {
+  #paintSome(layer, frame, at, most, crowd) {
     const ctx = layer.getContext('2d');
     if (at === 0) clear(layer);
-    return paint(ctx, frame, this.scene, this.#edges, colours(), at, most);
+    return paint(ctx, frame, this.scene, this.#edges, colours(), at, most, crowd);
   }
 
   #swap() {
