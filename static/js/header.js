@@ -202,7 +202,8 @@ function progressOf(store) {
     SEGMENTS.forEach((state, i) => { segments[i].style.width = `${(100 * byState[STATES.indexOf(state)]) / at}%`; });
     const through = DONE.reduce((sum, state) => sum + byState[STATES.indexOf(state)], 0);
     // Rounded down: not all is done before all is done.
-    const text = total > 0 ? t('progress.done', { done: number(through), total: number(total), percent: Math.floor((100 * through) / at) }) : t('progress.none');
+    const text = total > 0 ? t('progress.done', { done: number(through), total: number(total), percent: Math.floor((100 * through) / at) }) : t(isOver(run) ? 'progress.never' : 'progress.none');
+    element.classList.toggle('unplanned', total === 0);
     bar.setAttribute('aria-valuemax', String(total));
     bar.setAttribute('aria-valuenow', String(through));
     bar.setAttribute('aria-valuetext', text);
