@@ -20,9 +20,9 @@ export function paintOverlay(ctx, scene, marks) {
   if (marks.hover >= 0) outline(ctx, scene, marks.hover, palette['border-strong'], 1.5);
   if (marks.focus >= 0) outline(ctx, scene, marks.focus, palette.focus, 3);
   ctx.restore();
-  if (marks.now !== null) line(ctx, scene, marks.now, palette['border-strong'], [3, 3]);
+  if (marks.now !== null) line(ctx, scene, marks.now, top, palette['border-strong'], [3, 3]);
   if (marks.cursor !== null) {
-    line(ctx, scene, marks.cursor, palette.accent, []);
+    line(ctx, scene, marks.cursor, AXIS - 6, palette.accent, []);
     flag(ctx, scene, marks.cursor, palette.accent, palette['accent-text']);
   } else if (marks.pointer && marks.pointer.y < AXIS) {
     flag(ctx, scene, scene.view.t(marks.pointer.x - gutter), palette.text, palette.surface);
@@ -58,14 +58,14 @@ function outline(ctx, scene, a, colour, thick) {
   ctx.strokeRect(x0 - 1, place.y + 2, Math.max(3, x1 - x0 + 2), LANE - 4);
 }
 
-function line(ctx, scene, t, colour, dash) {
+function line(ctx, scene, t, from, colour, dash) {
   const x = Math.round(scene.gutter + scene.view.x(t)) + 0.5;
   if (x < scene.gutter || x > scene.width) return;
   ctx.strokeStyle = colour;
   ctx.lineWidth = 1;
   ctx.setLineDash(dash);
   ctx.beginPath();
-  ctx.moveTo(x, AXIS - 6);
+  ctx.moveTo(x, from);
   ctx.lineTo(x, scene.height);
   ctx.stroke();
   ctx.setLineDash([]);

@@ -38,11 +38,18 @@ export function paintLanes(ctx, scene) {
     ctx.globalAlpha = 1;
   }
   paintFound(ctx, scene, found.main, true);
-  paintCritical(ctx, scene);
+  const path = criticalBars(scene);
+  outline(ctx, scene, path);
   if (scene.past) veil(ctx, scene);
   ctx.restore();
   if (gutter) paintGutter(ctx, scene, shown);
   for (const group of shown) paintHeading(ctx, scene, group);
+  // Above the headings: a line that leads from worker to worker is one line.
+  ctx.beginPath();
+  ctx.rect(gutter, top, width - gutter, height - top);
+  ctx.clip();
+  ctx.translate(gutter, 0);
+  connect(ctx, scene, path);
   ctx.restore();
 }
 
@@ -186,27 +193,34 @@ function paintLabels(ctx, scene, bars) {
   }
 }
 
-/** The bars of the critical path outlined, and a line from each to the one that waited for it. */
-function paintCritical(ctx, scene) {
-  const { attempts, critical, parents, palette, view, until } = scene;
-  if (critical.size === 0) return;
+/** The objects of the critical path that had begun, with the places of their last attempts. */
+function criticalBars({ attempts, critical, view, until, placeOf }) {
   const at = new Map();
   for (const object of critical) {
     const a = attempts.lastOf(object, until);
-    const place = a >= 0 ? scene.placeOf(a) : null;
+    const place = a >= 0 ? placeOf(a) : null;
     if (place) at.set(object, { ...place, x0: view.x(attempts.start[a]), x1: view.x(Math.min(attempts.end[a], until)) });
   }
+  return at;
+}
+
+function outline(ctx, { palette, view }, path) {
   ctx.strokeStyle = palette.accent;
   ctx.lineWidth = 2;
-  for (const { x0, x1, y } of at.values()) {
+  for (const { x0, x1, y } of path.values()) {
     const left = Math.max(-8, Math.round(x0)) - 1;
     ctx.strokeRect(left, y + INSET - 1, Math.max(4, Math.min(view.width + 8, Math.round(x1)) + 1 - left), BAR + 2);
   }
+}
+
+/** A line from each bar of the critical path to the one that waited for it. */
+function connect(ctx, { palette, parents, view }, path) {
+  ctx.strokeStyle = palette.accent;
   ctx.lineWidth = 1.5;
   ctx.beginPath();
-  for (const [object, to] of at) {
+  for (const [object, to] of path) {
     for (const parent of parents(object)) {
-      const from = at.get(parent);
+      const from = path.get(parent);
       if (!from || Math.min(from.x1, to.x0) > view.width || Math.max(from.x1, to.x0) < 0) continue;
       const [x0, y0, x1, y1] = [from.x1 + 1, from.y + LANE / 2, to.x0 - 1, to.y + LANE / 2];
       const bend = Math.max(8, Math.min(40, Math.abs(x1 - x0) / 2));
