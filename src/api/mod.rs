@@ -89,6 +89,7 @@ struct Shared {
     renders: runs::Renders,
     pictures: graph::Pictures,
     live: Arc<live::Live>,
+    tail: Arc<stream::Tail>,
     /// Whoever reads the log for an answer has one of these.
     readers: tokio::sync::Semaphore,
 }
@@ -103,6 +104,7 @@ pub fn router(api: Api) -> Router {
         renders: runs::Renders::default(),
         pictures: graph::Pictures::default(),
         live: live::Live::new(api.view.clone(), api.shutdown.clone()),
+        tail: stream::Tail::new(api.view.clone(), api.log.id(), api.shutdown.clone()),
         readers: tokio::sync::Semaphore::new(story::READERS),
         api,
     });
