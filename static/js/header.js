@@ -83,7 +83,7 @@ function pickerOf(store) {
   let badge = '';
 
   function draw() {
-    const runs = store.runs.map((run) => [run.run_id, [GLYPHS[run.state], dateTime(run.requested_at ?? run.planned_at), run.requested_by].filter(Boolean).join(' · ')]);
+    const runs = store.runs.map((run) => [run.run_id, nameOf(run, store.now())]);
     if (route.run !== LATEST && !runs.some(([id]) => id === route.run)) runs.unshift([route.run, route.run]);
     const options = [[LATEST, t('header.latest')], ...runs];
     const signature = JSON.stringify(options);
@@ -102,6 +102,13 @@ function pickerOf(store) {
     state.replaceChildren(...(run ? [stateBadge(run.state, 'run')] : []));
   }
   return { element: el('div', { class: 'run-title' }, select, state), draw };
+}
+
+/** A run by its state, when it was asked for, and by whom: nobody knows a run by its id. */
+function nameOf(run, now) {
+  const at = run.requested_at ?? run.planned_at;
+  const today = new Date(at).toDateString() === new Date(now).toDateString();
+  return `${GLYPHS[run.state]} ${[today ? clock(at) : dateTime(at), run.requested_by].filter(Boolean).join(' · ')}`;
 }
 
 function viewOfRun() {
@@ -230,16 +237,18 @@ function progressOf(store) {
     if (when.textContent !== text) when.textContent = text;
     const bound = run.estimate?.lower_bound_seconds;
     when.title = [Number.isFinite(bound) ? t('when.bound', { duration: duration(bound) }) : null,
-      run.planned_at ? t('when.planned', { time: dateTime(run.planned_at) }) : null].filter(Boolean).join('\n');
+      run.requested_at ? t('when.asked', { time: dateTime(run.requested_at) }) : null, run.planned_at ? t('when.planned', { time: dateTime(run.planned_at) }) : null].filter(Boolean).join('\n');
   }
   return { element, draw, tick };
 }
 
 /** When it began, and when it ends or ended. */
 function timesOf(run, now) {
-  if (run.state === 'queued') return t('when.queued', { duration: roughly((now - Date.parse(run.requested_at)) / 1000) });
+  // From the request on, as the run's duration is measured in the end.
+  const since = (now - Date.parse(run.requested_at ?? run.planned_at)) / 1000;
+  if (run.state === 'queued') return t('when.queued', { duration: elapsedOf(since) });
   if (isOver(run)) return t('when.over', { time: clock(run.finished_at), duration: duration(run.duration_seconds) });
-  const elapsed = t('when.running', { duration: elapsedOf((now - Date.parse(run.planned_at ?? run.requested_at)) / 1000) });
+  const elapsed = t('when.running', { duration: elapsedOf(since) });
   const ends = Date.parse(run.estimate?.ends_at ?? '');
   if (Number.isNaN(ends)) return elapsed;
   const left = (ends - now) / 1000;

@@ -3,7 +3,7 @@
 
 import { problemsOf } from './dialogs.js';
 import { el } from './dom.js';
-import { ago, clock, stateBadge } from './format.js';
+import { clock, stateBadge } from './format.js';
 import { t } from './i18n.js';
 import { RUN_VIEWS, href } from './router.js';
 
@@ -76,7 +76,7 @@ function queued(root, store) {
     const led = members?.leader?.led ?? true;
     frame(root,
       el('h2', { text: t('queued.title') }),
-      el('p', { text: t('queued.asked', { by: run.requested_by || '–', time: clock(run.requested_at), ago: ago(run.requested_at, store.now()) }) }),
+      el('p', { text: t('queued.asked', { by: run.requested_by || '–', time: clock(run.requested_at) }) }),
       led ? null : el('p', { class: 'problem', text: t('queued.no-leader') }),
       before.length > 0 ? [el('p', { text: t('queued.before', { n: before.length }) }), el('ul', { class: 'runs-before' }, before.slice(0, BEFORE).map((other) =>
         el('li', null, stateBadge(other.state, 'run'), ' ', el('a', {
