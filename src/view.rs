@@ -30,6 +30,10 @@ pub struct Known {
     pub members: Members,
     /// The last events, the oldest first.
     pub last_events: VecDeque<Arc<Record>>,
+    /// The offset after the last record that was folded, for every partition.
+    pub position: Vec<u64>,
+    /// How often records were gone from the log before they could be folded.
+    pub gaps: u64,
     /// Records that were passed over, by reason.
     pub rejected: BTreeMap<&'static str, u64>,
     /// When a record that was passed over was logged last.
@@ -101,6 +105,7 @@ impl View {
         }
         let mut known = self.known.write();
         for record in records {
+            known.pass(record.partition, record.offset + 1);
             let folded = match record.event() {
                 Ok(event) => {
                     if known.last_events.len() == KEPT_EVENTS {
@@ -117,6 +122,15 @@ impl View {
         }
         drop(known);
         self.touch();
+    }
+
+    /// Notes that a partition's events before `start` are gone, though they were not all folded.
+    pub fn cut(&self, partition: u32, start: u64) {
+        self.update(|known| {
+            known.history.cut(partition, start);
+            known.gaps += 1;
+            known.pass(partition, start);
+        });
     }
 
     /// Folds records of the members topic, which was read to the end that it had at `caught_up`.
@@ -179,6 +193,15 @@ impl View {
 }
 
 impl Known {
+    /// Notes that a partition is folded up to this offset.
+    fn pass(&mut self, partition: u32, offset: u64) {
+        let partition = partition as usize;
+        if self.position.len() <= partition {
+            self.position.resize(partition + 1, 0);
+        }
+        self.position[partition] = self.position[partition].max(offset);
+    }
+
     fn reject(&mut self, reject: Reject, record: &Record) {
         if self.reject_said.is_none_or(|said| said.elapsed() >= SAY_AGAIN) {
             self.reject_said = Some(Instant::now());

@@ -184,11 +184,19 @@ impl Server {
             shutdown: receiver.clone(),
         };
         let mut reader = Log::reader(&log, log::From::Start).await.unwrap();
+        view.update(|known| {
+            known.position = reader.position().to_vec();
+            known.ready = true;
+        });
         tokio::spawn({
             let view = view.clone();
             async move {
                 loop {
-                    view.fold_events(&reader.next(Duration::from_secs(60)).await.unwrap());
+                    match reader.next(Duration::from_secs(60)).await {
+                        Ok(records) => view.fold_events(&records),
+                        Err(LogError::Truncated { partition, start, .. }) => view.cut(partition, start),
+                        Err(error) => panic!("{error}"),
+                    }
                 }
             }
         });
@@ -769,8 +777,23 @@ async fn the_page_runs_no_script_but_its_own() {
     let html = server.get("/").await.body;
     assert!(!html.contains("<style") && !html.contains("style=") && !html.contains("onclick"));
     assert_eq!(html.matches("<script").count(), html.matches("<script type=\"module\" src=").count());
-    let script = server.get("/app.js").await.body;
-    assert!(!script.contains("innerHTML") && !script.contains("insertAdjacentHTML"));
+    let policy = server.get("/").await.header("content-security-policy").to_owned();
+    assert!(policy.starts_with("default-src 'none'; script-src 'self';") && !policy.contains("unsafe"), "{policy}");
+    assert!(policy.contains("require-trusted-types-for 'script'"), "{policy}");
+    for (path, content_type) in [
+        ("/js/main.js", "text/javascript; charset=utf-8"),
+        ("/css/base.css", "text/css; charset=utf-8"),
+        ("/lang/fr.json", "application/json"),
+        ("/icon.svg", "image/svg+xml"),
+    ] {
+        let reply = server.get(path).await;
+        assert_eq!((reply.status, reply.header("content-type")), (StatusCode::OK, content_type), "{path}");
+        let again = server.ask(Method::GET, path, &[("if-none-match", reply.header("etag"))], "").await;
+        assert_eq!((again.status, again.body.as_str()), (StatusCode::NOT_MODIFIED, ""), "{path}");
+    }
+    for path in ["/js/none.js", "/js/../index.html", "/css/%2e%2e/%2e%2e/Cargo.toml", "/lang/"] {
+        server.get(path).await.problem(404);
+    }
 }
 
 fn numbered(n: u64) -> String {
@@ -823,10 +846,58 @@ async fn a_stream_cut_twenty_times_loses_nothing_and_repeats_nothing() {
     assert_eq!(seen, (0..600).collect::<Vec<u64>>());
 }
 
+/// Viewers that come and go while others write, from the start, from now on, and from where they were: each sees every
+/// event of its part of the log once, whether it reads the log or is sent what is written for all.
+#[tokio::test(flavor = "multi_thread")]
+async fn viewers_beside_each_other_miss_nothing() {
+    let server = Arc::new(Server::start(TestLog::new("log", 3), None, false).await);
+    const EVENTS: u64 = 2_000;
+    let writing = tokio::spawn({
+        let log = server.log.clone();
+        async move {
+            for n in 0..EVENTS {
+                let key = Bytes::from(n.to_string());
+                Log::append(&log, vec![NewRecord::plain(key, numbered(n))]).await.unwrap();
+                if n % 20 == 0 {
+                    tokio::task::yield_now().await;
+                }
+            }
+        }
+    });
+    let mut viewers = tokio::task::JoinSet::new();
+    for n in 0..12_u64 {
+        let server = server.clone();
+        viewers.spawn(async move {
+            let mut seen: Vec<u64> = Vec::new();
+            let mut viewer = server.stream("/events/stream?from=start", None).await;
+            while (seen.len() as u64) < EVENTS {
+                seen.push(viewer.message().await["id_objet"].as_u64().unwrap());
+                // Every viewer is cut at places of its own.
+                if seen.len().is_multiple_of(97 + 31 * n as usize) {
+                    let last_id = viewer.last_id.clone();
+                    viewer = server.stream("/events/stream", Some(&last_id)).await;
+                }
+            }
+            seen
+        });
+    }
+    writing.await.unwrap();
+    while let Some(seen) = viewers.join_next().await {
+        let mut seen = seen.unwrap();
+        for partition in 0..3 {
+            let of = seen.iter().filter(|n| partition_of(n.to_string().as_bytes(), 3) == partition);
+            assert!(of.is_sorted(), "order holds within a partition");
+        }
+        seen.sort_unstable();
+        assert_eq!(seen, (0..EVENTS).collect::<Vec<u64>>());
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_cut_before_its_first_event_loses_none() {
     let server = Server::start(TestLog::new("log", 3), None, false).await;
     server.write_raw("1", numbered(1)).await;
+    server.settle().await;
     let mut viewer = server.stream("/events/stream", None).await;
     // A browser reads the id without a message that came with the connection.
     assert!(tokio::time::timeout(Duration::from_millis(50), viewer.next()).await.is_err());

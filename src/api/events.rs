@@ -98,5 +98,5 @@ pub(super) async fn events_stream(
             return Err(Problem::bad_request(format!("from is `start` or `now`, not {other:?}")));
         }
     };
-    stream::respond(shared.api.log.clone(), begin, shared.api.shutdown.clone()).await
+    stream::respond(shared.api.log.clone(), &shared.tail, begin, shared.api.shutdown.clone()).await
 }

@@ -96,6 +96,7 @@ struct Shared {
     openapi: Bytes,
     pictures: graph::Pictures,
     live: Arc<live::Live>,
+    tail: Arc<stream::Tail>,
     /// Whoever reads the log for an answer has one of these.
     readers: tokio::sync::Semaphore,
 }
@@ -140,6 +141,7 @@ pub fn router(api: Api) -> Router {
         openapi: openapi::text(&described).into(),
         pictures: graph::Pictures::default(),
         live: live::Live::new(api.view.clone(), api.shutdown.clone()),
+        tail: stream::Tail::new(api.view.clone(), api.log.id(), api.shutdown.clone()),
         readers: tokio::sync::Semaphore::new(story::READERS),
         api,
     });

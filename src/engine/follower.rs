@@ -48,6 +48,7 @@ impl Follower {
             wrote_at: Instant::now(),
         };
         follower.view.update(|known| {
+            known.position.clone_from(&starts);
             for (partition, start) in (0..).zip(starts).filter(|(_, start)| *start > 0) {
                 known.history.cut(partition, start);
             }
@@ -159,7 +160,7 @@ impl Follower {
                     start,
                     "events are gone from the log: reading goes on at its start"
                 );
-                self.view.update(|known| known.history.cut(partition, start));
+                self.view.cut(partition, start);
                 Ok(1)
             }
             Err(other) => Err(other),

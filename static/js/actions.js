@@ -82,7 +82,7 @@ async function told(act) {
   try {
     await act();
   } catch (error) {
-    note([error.detail ?? error.message, ...(error.problems ?? []).map((problem) => problem.message)].join(' '), { error: true });
+    note(error.detail ?? error.message, { error: true });
   }
 }
 

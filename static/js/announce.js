@@ -1,7 +1,7 @@
 // What is said besides what is drawn: the page's title, for who looks at another tab, and the polite region, for who
 // listens. Both are bounded: a run of 50,000 objects may fail at every second one of them.
 
-import { GLYPHS, STATES } from './format.js';
+import { GLYPHS } from './format.js';
 import { t } from './i18n.js';
 
 const APART_MS = 5_000;
@@ -64,5 +64,5 @@ export function titleOf({ run, connection }) {
   const { objects, loaded, failed, skipped } = run.counts;
   if (failed > 0) return `${GLYPHS.failed} ${t('title.failed', { n: failed })} · korch`;
   if (run.state === 'running' && objects > 0) return `${GLYPHS.running} ${Math.floor((100 * (loaded + skipped)) / objects)} % · korch`;
-  return `${GLYPHS[run.state] ?? GLYPHS[STATES[0]]} ${t(`state.${run.state}`)} · korch`;
+  return `${GLYPHS[run.state]} ${t(`run-state.${run.state}`)} · korch`;
 }

@@ -92,6 +92,7 @@ async function errorOf(response) {
 }
 
 async function learn(wrong) {
+  if (wrong) keep(null);
   asking ??= askForToken(wrong).finally(() => { asking = null; });
   const token = await asking;
   if (token) keep(token);
@@ -111,7 +112,8 @@ function kept() {
 function keep(token) {
   inMemory = token;
   try {
-    sessionStorage.setItem(KEY, token);
+    if (token === null) sessionStorage.removeItem(KEY);
+    else sessionStorage.setItem(KEY, token);
   } catch {
     // A browser that keeps nothing: it holds until the page is left.
   }

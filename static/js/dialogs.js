@@ -123,8 +123,10 @@ export function problemsOf(error) {
       el('span', { class: 'what', text: problem.message ?? JSON.stringify(problem) }),
       problem.hint ? el('span', { class: 'hint', text: problem.hint }) : null);
   });
+  // Where the problems are listed, the detail is the same list as one text.
+  const text = listed.length > 0 ? t('problem.count', { n: listed.length }) : error.detail || error.message || t('error.unknown');
   return el('div', { class: 'problems', role: 'alert', tabindex: '-1' },
-    el('p', { class: 'problem', text: error.detail || error.message || t('error.unknown') }),
+    el('p', { class: 'problem', text }),
     listed.length > 0 ? el('ul', null, listed) : null);
 }
 

@@ -19,14 +19,15 @@ export const GLYPHS = {
 export const NOTHING = '–';
 
 /**
- * A state's sign and its word.
+ * A state's sign and its word: an object's, a worker's, or a run's (in French they have not the same gender).
  * @param {string} state
+ * @param {'run' | null} [of]
  * @returns {HTMLElement}
  */
-export function stateBadge(state) {
+export function stateBadge(state, of = null) {
   return el('span', { class: 'badge', dataset: { state } },
     el('span', { class: 'glyph', 'aria-hidden': 'true', text: GLYPHS[state] ?? '○' }),
-    el('span', { class: 'word', text: t(`state.${state}`) }));
+    el('span', { class: 'word', text: t(of === 'run' ? `run-state.${state}` : `state.${state}`) }));
 }
 
 const made = new Map();

@@ -9,6 +9,7 @@ import { go, href, route } from './router.js';
 import { THEMES, setTheme, theme } from './theme.js';
 
 const TICK_MS = 1_000;
+const LATE_S = 5; // an estimate outlived by more than this was wrong
 const DONE = ['loaded', 'failed', 'skipped', 'cancelled'];
 const SEGMENTS = [...DONE, 'running'];
 const LATEST = 'latest';
@@ -45,7 +46,7 @@ export function mount(root, { store, setLanguage, showKeys }) {
   }
 
   root.replaceChildren(
-    el('div', { class: 'bar', on: { keydown: escape } },
+    el('div', { class: 'top-line', on: { keydown: escape } },
       el('a', { class: 'logo', href: href({ run: LATEST, view: 'graph', params: {} }), title: t('header.home') },
         el('img', { src: 'icon.svg', alt: '', width: 24, height: 24 }), el('h1', { text: 'korch' })),
       picker.element, actions.element, aside, more),
@@ -82,7 +83,7 @@ function pickerOf(store) {
   let badge = '';
 
   function draw() {
-    const runs = store.runs.map((run) => [run.run_id, [GLYPHS[run.state], dateTime(run.requested_at ?? run.planned_at), run.requested_by].filter(Boolean).join(' · ')]);
+    const runs = store.runs.map((run) => [run.run_id, nameOf(run, store.now())]);
     if (route.run !== LATEST && !runs.some(([id]) => id === route.run)) runs.unshift([route.run, route.run]);
     const options = [[LATEST, t('header.latest')], ...runs];
     const signature = JSON.stringify(options);
@@ -98,9 +99,16 @@ function pickerOf(store) {
     if (shows === badge) return;
     badge = shows;
     state.title = run?.reason ?? '';
-    state.replaceChildren(...(run ? [stateBadge(run.state)] : []));
+    state.replaceChildren(...(run ? [stateBadge(run.state, 'run')] : []));
   }
   return { element: el('div', { class: 'run-title' }, select, state), draw };
+}
+
+/** A run by its state, when it was asked for, and by whom: nobody knows a run by its id. */
+function nameOf(run, now) {
+  const at = run.requested_at ?? run.planned_at;
+  const today = new Date(at).toDateString() === new Date(now).toDateString();
+  return `${GLYPHS[run.state]} ${[today ? clock(at) : dateTime(at), run.requested_by].filter(Boolean).join(' · ')}`;
 }
 
 function viewOfRun() {
@@ -159,7 +167,7 @@ function membersOf(store) {
 function preferences(setLanguage, showKeys) {
   const choice = (label, values, current, choose) => {
     const buttons = values.map(([value, text, title]) => el('button', {
-      type: 'button', title, lang: LANGUAGES.includes(value) ? value : null, 'aria-label': title, 'aria-pressed': String(value === current), text,
+      type: 'button', title, lang: LANGUAGES.includes(value) ? value : null, 'aria-label': LANGUAGES.includes(value) ? null : title, 'aria-pressed': String(value === current), text,
       on: {
         click: () => {
           for (const [i, button] of buttons.entries()) button.setAttribute('aria-pressed', String(values[i][0] === value));
@@ -182,9 +190,10 @@ function progressOf(store) {
   const done = el('span', { class: 'done' });
   const legend = STATES.map((state) => {
     const count = el('b');
+    const word = el('span', { class: 'word' });
     const link = el('a', { dataset: { state }, title: t(`state.${state}`) },
-      el('span', { class: 'glyph', 'aria-hidden': 'true', text: GLYPHS[state] }), count, el('span', { class: 'word', text: t(`state.${state}`) }));
-    return { state, count, link, item: el('li', null, link) };
+      el('span', { class: 'glyph', 'aria-hidden': 'true', text: GLYPHS[state] }), count, word);
+    return { state, count, word, link, item: el('li', null, link) };
   });
   const when = el('p', { class: 'when' });
   const past = el('button', { type: 'button', class: 'past', title: t('past.back'), hidden: true, on: { click: () => store.setTime(null) } });
@@ -200,13 +209,15 @@ function progressOf(store) {
     SEGMENTS.forEach((state, i) => { segments[i].style.width = `${(100 * byState[STATES.indexOf(state)]) / at}%`; });
     const through = DONE.reduce((sum, state) => sum + byState[STATES.indexOf(state)], 0);
     // Rounded down: not all is done before all is done.
-    const text = total > 0 ? t('progress.done', { done: number(through), total: number(total), percent: Math.floor((100 * through) / at) }) : t('progress.none');
+    const text = total > 0 ? t('progress.done', { done: number(through), total: number(total), percent: Math.floor((100 * through) / at) }) : t(isOver(run) ? 'progress.never' : 'progress.none');
+    element.classList.toggle('unplanned', total === 0);
     bar.setAttribute('aria-valuemax', String(total));
     bar.setAttribute('aria-valuenow', String(through));
     bar.setAttribute('aria-valuetext', text);
     done.textContent = text;
-    for (const [i, { state, count, link, item }] of legend.entries()) {
+    for (const [i, { state, count, word, link, item }] of legend.entries()) {
       count.textContent = number(byState[i]);
+      word.textContent = t(`count.${state}`, { n: byState[i] });
       item.classList.toggle('zero', byState[i] === 0);
       link.href = href({ view: 'table', params: { state } });
     }
@@ -226,21 +237,24 @@ function progressOf(store) {
     if (when.textContent !== text) when.textContent = text;
     const bound = run.estimate?.lower_bound_seconds;
     when.title = [Number.isFinite(bound) ? t('when.bound', { duration: duration(bound) }) : null,
-      run.planned_at ? t('when.planned', { time: dateTime(run.planned_at) }) : null].filter(Boolean).join('\n');
+      run.requested_at ? t('when.asked', { time: dateTime(run.requested_at) }) : null, run.planned_at ? t('when.planned', { time: dateTime(run.planned_at) }) : null].filter(Boolean).join('\n');
   }
   return { element, draw, tick };
 }
 
 /** When it began, and when it ends or ended. */
 function timesOf(run, now) {
-  if (run.state === 'queued') return t('when.queued', { duration: roughly((now - Date.parse(run.requested_at)) / 1000) });
+  // From the request on, as the run's duration is measured in the end.
+  const since = (now - Date.parse(run.requested_at ?? run.planned_at)) / 1000;
+  if (run.state === 'queued') return t('when.queued', { duration: elapsedOf(since) });
   if (isOver(run)) return t('when.over', { time: clock(run.finished_at), duration: duration(run.duration_seconds) });
-  const elapsed = t('when.running', { duration: elapsedOf((now - Date.parse(run.planned_at ?? run.requested_at)) / 1000) });
+  const elapsed = t('when.running', { duration: elapsedOf(since) });
   const ends = Date.parse(run.estimate?.ends_at ?? '');
   if (Number.isNaN(ends)) return elapsed;
   const left = (ends - now) / 1000;
+  if (left <= 0) return `${elapsed} · ${t(left > -LATE_S ? 'when.soon' : 'when.late')}`;
   const at = left < 120 ? clock(ends) : clock(ends).slice(0, 5);
-  return `${elapsed} · ${left > 0 ? t('when.ends', { time: at, duration: roughly(left) }) : t('when.soon')}`;
+  return `${elapsed} · ${t('when.ends', { time: at, duration: roughly(left) })}`;
 }
 
 /** It is drawn once a second: tenths would jump. */

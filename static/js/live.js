@@ -3,8 +3,8 @@
 
 import { address, get } from './api.js';
 
-const EVENTS = ['hello', 'runs', 'workers', 'run', 'stories', 'ping'];
-const SILENCE_MS = 25_000; // the server says something every 10 s
+const EVENTS = ['hello', 'runs', 'workers', 'run', 'stories'];
+const SILENCE_MS = 25_000; // the workers are told at least every 10 s
 const LOOK_MS = 2_500;
 const BACKOFF_MS = { least: 1_000, most: 10_000 };
 const NOT_FOUND = 404;
@@ -40,7 +40,6 @@ export function connect(store) {
     heardAt = Date.now();
     wait = BACKOFF_MS.least;
     store.setConnection('open');
-    if (name === 'ping') return;
     store.receive(name, JSON.parse(message.data));
     if (name === 'run') graphs.want(store.run);
   }

@@ -106,7 +106,8 @@ function fitView() {
   const { key, make } = wanted();
   if (shown?.key === key) return false;
   clearView();
-  const root = el('section', { class: `view view-${route.view}`, 'aria-label': t(`view.${route.view}`) });
+  const root = el('section', { class: `view view-${route.view}` });
+  $('main').setAttribute('aria-label', t(`view.${route.view}`));
   shown = { key, root, part: null };
   $('main').replaceChildren(root);
   make(root);

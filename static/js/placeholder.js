@@ -3,7 +3,7 @@
 
 import { problemsOf } from './dialogs.js';
 import { el } from './dom.js';
-import { ago, clock, stateBadge } from './format.js';
+import { clock, stateBadge } from './format.js';
 import { t } from './i18n.js';
 import { RUN_VIEWS, href } from './router.js';
 
@@ -76,10 +76,10 @@ function queued(root, store) {
     const led = members?.leader?.led ?? true;
     frame(root,
       el('h2', { text: t('queued.title') }),
-      el('p', { text: t('queued.asked', { by: run.requested_by || '–', time: clock(run.requested_at), ago: ago(run.requested_at, store.now()) }) }),
+      el('p', { text: t('queued.asked', { by: run.requested_by || '–', time: clock(run.requested_at) }) }),
       led ? null : el('p', { class: 'problem', text: t('queued.no-leader') }),
       before.length > 0 ? [el('p', { text: t('queued.before', { n: before.length }) }), el('ul', { class: 'runs-before' }, before.slice(0, BEFORE).map((other) =>
-        el('li', null, stateBadge(other.state), ' ', el('a', {
+        el('li', null, stateBadge(other.state, 'run'), ' ', el('a', {
           href: href({ run: other.run_id, view: 'graph', params: {} }), text: `${clock(other.requested_at ?? other.planned_at)} · ${other.requested_by || '–'}`,
         }))))] : null,
       led && before.length === 0 ? el('p', { text: t('queued.planning') }) : null);
@@ -90,7 +90,7 @@ function queued(root, store) {
 }
 
 function unplanned(root, run) {
-  frame(root, el('h2', { text: t('unplanned.title') }), stateBadge(run.state),
+  frame(root, el('h2', { text: t('unplanned.title') }), stateBadge(run.state, 'run'),
     problemsOf({ message: run.reason || t('unplanned.text'), problems: run.problems }),
     el('p', { class: 'soft', text: t('unplanned.what') }));
 }

@@ -3,6 +3,7 @@
 // It knows neither the document nor the network: live.js fills it, the views read it and are told when it changes.
 
 import { STATES } from './format.js';
+import { graphOf } from './plan.js';
 
 /** @typedef {{t: number, state: number, attempt: number, worker: string | null}} Row */
 /** @typedef {'graph' | 'states' | 'run' | 'runs' | 'members' | 'time' | 'connection'} Topic */
@@ -13,6 +14,7 @@ const [T, STATE, ATTEMPT, WORKER] = [0, 1, 2, 3];
 /** Those who hear of the states find the run and the graph already told. @type {Topic[]} */
 const TOPICS = ['connection', 'run', 'graph', 'time', 'states', 'runs', 'members'];
 const NO_STORY = [];
+const MANY = 1_000;
 
 export class Store {
   /** The graph at hand, or null. */
@@ -137,7 +139,7 @@ export class Store {
     if (time === this.time) return;
     this.time = time;
     this.#emit('time');
-    for (let i = 0; i < this.states.length; i += 1) this.#place(i, false);
+    for (let i = 0; i < this.states.length; i += 1) if (this.#place(i)) this.#mark(i);
   }
 
   /**
@@ -195,7 +197,7 @@ export class Store {
     this.#marked = new Uint8Array(n);
     this.#changed = [];
     this.#recount();
-    if (this.graph && this.#storiesPlan === this.graph.plan) for (let i = 0; i < n; i += 1) this.#place(i, false);
+    if (this.graph && this.#storiesPlan === this.graph.plan) for (let i = 0; i < n; i += 1) this.#place(i);
     this.#findCritical();
     this.#emit('graph');
     this.#emitAll();
@@ -251,13 +253,18 @@ export class Store {
     if (whole || plan !== this.#storiesPlan) this.#voidStories(plan);
     for (const [number, name] of names ?? []) this.#names.set(number, name);
     const here = this.graph !== null && this.graph.plan === plan;
-    for (const [index, ...story] of objects) {
+    for (const sent of objects) {
+      const index = sent[0];
+      const story = sent.slice(1); // stays an array of plain doubles; a rest pattern would box each of them
       this.#stories[index] = story;
       if (story.length > 0) {
         if (story[T] < this.#first) this.#first = story[T];
         if (story[story.length - ROW] > this.#last) this.#last = story[story.length - ROW];
       }
-      if (here) this.#place(index, true);
+      if (here && index < this.states.length) {
+        this.#place(index);
+        this.#mark(index);
+      }
     }
     if (whole && here) this.#emitAll();
   }
@@ -281,21 +288,18 @@ export class Store {
     this.critical = new Set();
   }
 
-  /** Finds the row of an object that holds at the time shown, from where it was: time mostly moves by little. */
-  #place(i, told) {
-    if (i >= this.states.length) return;
+  /**
+   * Finds the row of an object that holds at the time shown, from where it was: time mostly moves by little.
+   * Whether it is another row than before.
+   */
+  #place(i) {
     const story = this.#stories[i] ?? NO_STORY;
     const before = this.#at[i];
-    let at = Math.min(before, story.length);
-    if (this.time === null) {
-      at = story.length;
-    } else {
-      while (at < story.length && story[at + T] <= this.time) at += ROW;
-      while (at > 0 && story[at - ROW + T] > this.time) at -= ROW;
-    }
-    this.#at[i] = at;
-    const state = at > 0 ? story[at - ROW + STATE] : 0;
+    const at = this.time === null ? story.length : seek(story, Math.min(before, story.length), this.time);
     const was = this.states[i];
+    const state = at > 0 ? story[at - ROW + STATE] : 0;
+    if (at === before && state === was) return false;
+    this.#at[i] = at;
     if (state !== was) {
       this.states[i] = state;
       const { byState, byStage } = this.#counts;
@@ -305,7 +309,7 @@ export class Store {
       stage[was] -= 1;
       stage[state] += 1;
     }
-    if (told || at !== before || state !== was) this.#mark(i);
+    return true;
   }
 
   #row(story, at) {
@@ -328,11 +332,12 @@ export class Store {
   }
 
   #mark(i) {
-    if (!this.#marked[i]) {
-      this.#marked[i] = 1;
-      this.#changed.push(i);
-    }
-    this.#emit('states');
+    if (this.#marked[i] || this.#all) return;
+    this.#marked[i] = 1;
+    this.#changed.push(i);
+    // Past a part of all, to go through all of them costs no more than to go through a list.
+    if (this.#changed.length > MANY && this.#changed.length > this.states.length / 4) this.#emitAll();
+    else this.#emit('states');
   }
 
   #emitAll() {
@@ -354,6 +359,13 @@ export class Store {
   }
 }
 
+/** How far in a story a time is, found from `at`: the end of its last row that is not later. */
+function seek(story, at, time) {
+  while (at < story.length && story[at + T] <= time) at += ROW;
+  while (at > 0 && story[at - ROW + T] > time) at -= ROW;
+  return at;
+}
+
 function noCounts() {
   return { total: 0, byState: new Array(STATES.length).fill(0), byStage: Array.from({ length: STAGES }, () => new Array(STATES.length).fill(0)) };
 }
@@ -364,36 +376,4 @@ function countsOf(run) {
   const byStage = run.stages.map((stage) => STATES.map((name) => stage[name] ?? 0));
   const byState = STATES.map((_, state) => byStage.reduce((sum, stage) => sum + stage[state], 0));
   return { total: run.counts?.objects ?? 0, byState, byStage };
-}
-
-/** The graph in typed arrays, with the children that the answer leaves to us. */
-function graphOf({ plan, run_id, objects, layout, groups, group_of: groupOf, fields }) {
-  const n = objects.id.length;
-  const children = objects.parents.map(() => 0);
-  for (const parents of objects.parents) for (const parent of parents) children[parent] += 1;
-  const lists = children.map((count) => new Uint32Array(count));
-  children.fill(0);
-  objects.parents.forEach((parents, i) => {
-    for (const parent of parents) {
-      lists[parent][children[parent]] = i;
-      children[parent] += 1;
-    }
-  });
-  return {
-    plan,
-    runId: run_id,
-    n,
-    ids: objects.id,
-    names: objects.name,
-    stage: Uint8Array.from(objects.stage),
-    criticality: Uint8Array.from(objects.criticality),
-    level: Uint16Array.from(objects.level),
-    parents: objects.parents.map((parents) => Uint32Array.from(parents)),
-    children: lists,
-    layout: { ...layout, x: Float64Array.from(layout.x), y: Float64Array.from(layout.y) },
-    groups,
-    groupOf: Uint32Array.from(groupOf ?? []),
-    fields: fields ?? [],
-    indexOf: new Map(objects.id.map((id, i) => [id, i])),
-  };
 }

@@ -20,10 +20,9 @@ export function paintOverlay(ctx, scene, marks) {
   if (marks.hover >= 0) outline(ctx, scene, marks.hover, palette['border-strong'], 1.5);
   if (marks.focus >= 0) outline(ctx, scene, marks.focus, palette.focus, 3);
   ctx.restore();
-  if (marks.now !== null) line(ctx, scene, marks.now, palette['border-strong'], [3, 3]);
+  if (marks.now !== null) line(ctx, scene, marks.now, top, palette['border-strong'], [3, 3]);
   if (marks.cursor !== null) {
-    past(ctx, scene, marks.cursor);
-    line(ctx, scene, marks.cursor, palette.accent, []);
+    line(ctx, scene, marks.cursor, AXIS - 6, palette.accent, []);
     flag(ctx, scene, marks.cursor, palette.accent, palette['accent-text']);
   } else if (marks.pointer && marks.pointer.y < AXIS) {
     flag(ctx, scene, scene.view.t(marks.pointer.x - gutter), palette.text, palette.surface);
@@ -59,33 +58,23 @@ function outline(ctx, scene, a, colour, thick) {
   ctx.strokeRect(x0 - 1, place.y + 2, Math.max(3, x1 - x0 + 2), LANE - 4);
 }
 
-function line(ctx, scene, t, colour, dash) {
+function line(ctx, scene, t, from, colour, dash) {
   const x = Math.round(scene.gutter + scene.view.x(t)) + 0.5;
   if (x < scene.gutter || x > scene.width) return;
   ctx.strokeStyle = colour;
   ctx.lineWidth = 1;
   ctx.setLineDash(dash);
   ctx.beginPath();
-  ctx.moveTo(x, AXIS - 6);
+  ctx.moveTo(x, from);
   ctx.lineTo(x, scene.height);
   ctx.stroke();
   ctx.setLineDash([]);
 }
 
-/** What had not happened yet at the time shown. */
-function past(ctx, scene, t) {
-  const x = Math.max(scene.gutter, scene.gutter + scene.view.x(t));
-  if (x >= scene.width) return;
-  ctx.fillStyle = scene.palette.bg;
-  ctx.globalAlpha = 0.5;
-  ctx.fillRect(x, AXIS, scene.width - x, scene.height - AXIS);
-  ctx.globalAlpha = 1;
-}
-
 function flag(ctx, scene, t, fill, ink) {
   const x = scene.gutter + scene.view.x(t);
   if (x < scene.gutter - 1 || x > scene.width + 1) return;
-  ctx.font = scene.palette.small;
+  scene.fitter.use(ctx, scene.palette.small);
   const text = scene.words.precise(t);
   const width = scene.fitter.width(ctx, text) + 12;
   const left = Math.min(Math.max(scene.gutter, x - width / 2), scene.width - width);

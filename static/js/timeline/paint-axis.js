@@ -15,7 +15,7 @@ const READY_PART = 24;
  */
 export function paintAxis(ctx, scene) {
   const { view, gutter, width, height, palette, words } = scene;
-  ctx.font = palette.small;
+  scene.fitter.use(ctx, palette.small);
   const coarse = stepFor(1 / view.scale, 84);
   const step = unitOf(coarse) === 'ms' ? stepFor(1 / view.scale, 108) : coarse;
   const unit = unitOf(step);
@@ -78,20 +78,26 @@ function paintBand(ctx, scene, stage, top) {
   ctx.fillStyle = palette.stages[stage];
   ctx.fillRect(0, top, 4, BAND - 1);
   const now = [levelAt(queue.readyOn, queue.readyOff, until), levelAt(queue.runOn, queue.runOff, until)];
-  const lines = [words.ready(Math.max(0, now[0]), most[0]), words.running(Math.max(0, now[1]), most[1])];
+  const lines = [words.ready(Math.max(0, now[0])), words.running(Math.max(0, now[1]))];
+  const middles = [top + READY_PART / 2 + 1, top + READY_PART + (BAND - READY_PART) / 2 - 1];
+  scene.fitter.use(ctx, palette.small);
+  ctx.textAlign = 'right';
+  most.forEach((peak, k) => {
+    if (peak > 0) haloed(ctx, palette, words.peak(peak), width - 8, middles[k]);
+  });
+  ctx.textAlign = 'left';
   if (gutter) {
-    ctx.font = palette.bold;
+    scene.fitter.use(ctx, palette.bold);
     ctx.fillStyle = palette.text;
-    ctx.fillText(fitter.fit(ctx, words.stage(stage), 84), 12, top + BAND / 2);
-    ctx.font = palette.small;
+    ctx.fillText(fitter.fit(ctx, words.stage(stage), 108), 12, top + BAND / 2);
+    scene.fitter.use(ctx, palette.small);
     ctx.textAlign = 'right';
-    ctx.fillText(fitter.fit(ctx, lines[0], gutter - 104), gutter - 8, top + READY_PART / 2 + 1);
-    ctx.fillText(fitter.fit(ctx, lines[1], gutter - 104), gutter - 8, top + READY_PART + (BAND - READY_PART) / 2 - 1);
+    ctx.fillText(fitter.fit(ctx, lines[0], gutter - 128), gutter - 8, middles[0]);
+    ctx.fillText(fitter.fit(ctx, lines[1], gutter - 128), gutter - 8, middles[1]);
     ctx.textAlign = 'left';
   } else {
-    ctx.font = palette.small;
-    haloed(ctx, palette, `${words.stage(stage)} · ${lines[0]}`, 10, top + 11);
-    haloed(ctx, palette, lines[1], 10, top + READY_PART + 9);
+    haloed(ctx, palette, `${words.stage(stage)} · ${lines[0]}`, 10, middles[0]);
+    haloed(ctx, palette, lines[1], 10, middles[1]);
   }
 }
 

@@ -38,11 +38,29 @@ export function paintLanes(ctx, scene) {
     ctx.globalAlpha = 1;
   }
   paintFound(ctx, scene, found.main, true);
-  paintCritical(ctx, scene);
+  const path = criticalBars(scene);
+  outline(ctx, scene, path);
+  if (scene.past) veil(ctx, scene);
   ctx.restore();
   if (gutter) paintGutter(ctx, scene, shown);
   for (const group of shown) paintHeading(ctx, scene, group);
+  // Above the headings: a line that leads from worker to worker is one line.
+  ctx.beginPath();
+  ctx.rect(gutter, top, width - gutter, height - top);
+  ctx.clip();
+  ctx.translate(gutter, 0);
+  connect(ctx, scene, path);
   ctx.restore();
+}
+
+/** What had not happened yet at the time shown. */
+function veil(ctx, { view, until, palette, top, height }) {
+  const x = Math.max(0, view.x(until));
+  if (x >= view.width) return;
+  ctx.globalAlpha = 0.6;
+  ctx.fillStyle = palette.bg;
+  ctx.fillRect(x, top, view.width - x, height - top);
+  ctx.globalAlpha = 1;
 }
 
 /** The lanes of a group that are seen: from, to (without). */
@@ -96,10 +114,14 @@ function paintFound(ctx, scene, found, labels) {
     ctx.fillStyle = palette.states[state];
     // A failure among thousands stands out by its height, not by its colour alone.
     const [inset, tall] = state === FAILED ? [1, LANE - 2] : [INSET, BAR];
+    // Thousands that went well are the ground the rest is seen on.
+    const alpha = ctx.globalAlpha;
+    if (state === LOADED) ctx.globalAlpha = alpha * 0.6;
     for (let k = 0; k < columns.length; k += 3) {
       const width = Math.max(state === FAILED ? 2 : 1, columns[k + 1] - columns[k]);
       ctx.fillRect(columns[k], columns[k + 2] + inset, width, tall);
     }
+    ctx.globalAlpha = alpha;
   }
   paintWaits(ctx, scene, found.bars);
   for (const state of ORDER) {
@@ -109,13 +131,15 @@ function paintFound(ctx, scene, found, labels) {
       const x0 = Math.max(-8, Math.round(bar.x0));
       const x1 = Math.max(x0 + 2, Math.min(edge, Math.round(bar.x1)));
       const y = bar.y + INSET;
-      const left = x1 - x0 > 10 ? 3 : 1;
+      // Side by side, one edge for each tells them apart; two would be a grid and no picture.
+      const thin = x1 - x0 <= 6;
+      const left = thin ? 0 : x1 - x0 > 10 ? 3 : 1;
       // What still runs has no right edge.
       const right = state === RUNNING ? 0 : 1;
       ctx.fillStyle = strong;
       ctx.fillRect(x0, y, x1 - x0, BAR);
       const inner = x1 - x0 - left - right;
-      if (inner <= 0) continue;
+      if (thin && state !== LOADED) continue;
       ctx.fillStyle = soft;
       ctx.fillRect(x0 + left, y + 1, inner, BAR - 2);
       if (!pattern) continue;
@@ -142,48 +166,61 @@ function paintWaits(ctx, scene, bars) {
 }
 
 function paintLabels(ctx, scene, bars) {
-  const { attempts, palette, view, fitter, label } = scene;
-  ctx.font = palette.small;
+  const { attempts, palette, view, fitter, label, ids } = scene;
+  scene.fitter.use(ctx, palette.small);
   ctx.textBaseline = 'middle';
   for (const { a, x0, x1, y, state } of bars) {
     const from = Math.max(0, x0) + 6;
     const room = Math.min(view.width, x1) - from - 4;
     const glyph = GLYPHS[STATES[state]];
     const middle = y + LANE / 2 + 0.5;
-    if (room < 8) continue;
-    const marked = state !== LOADED || room >= LABEL_FROM;
-    if (marked) {
-      ctx.fillStyle = palette.states[state];
-      ctx.fillText(glyph, from, middle);
+    if (room < 9) continue;
+    const object = attempts.object[a];
+    const cut = room >= LABEL_FROM ? fitter.fit(ctx, label(object), room - 14) : '';
+    // A part of an id is no id.
+    const whole = String(ids[object]);
+    const text = cut === whole || cut.length > whole.length ? cut : '';
+    if (palette.patterns[state]) {
+      // A plain ground under the letters: a hatch is no paper to read from.
+      ctx.fillStyle = palette.statesBg[state];
+      ctx.fillRect(from - 2, y + INSET + 1, text ? 18 + Math.min(room - 14, fitter.width(ctx, text)) : 14, BAR - 2);
     }
-    const text = room >= LABEL_FROM ? fitter.fit(ctx, label(attempts.object[a]), room - 14) : '';
+    ctx.fillStyle = palette.states[state];
+    ctx.fillText(glyph, from, middle);
     if (!text) continue;
     ctx.fillStyle = palette.text;
     ctx.fillText(text, from + 14, middle);
   }
 }
 
-/** The bars of the critical path outlined, and a line from each to the one that waited for it. */
-function paintCritical(ctx, scene) {
-  const { attempts, critical, parents, palette, view, until } = scene;
-  if (critical.size === 0) return;
+/** The objects of the critical path that had begun, with the places of their last attempts. */
+function criticalBars({ attempts, critical, view, until, placeOf }) {
   const at = new Map();
   for (const object of critical) {
     const a = attempts.lastOf(object, until);
-    const place = a >= 0 ? scene.placeOf(a) : null;
+    const place = a >= 0 ? placeOf(a) : null;
     if (place) at.set(object, { ...place, x0: view.x(attempts.start[a]), x1: view.x(Math.min(attempts.end[a], until)) });
   }
+  return at;
+}
+
+function outline(ctx, { palette, view }, path) {
   ctx.strokeStyle = palette.accent;
   ctx.lineWidth = 2;
-  for (const { x0, x1, y } of at.values()) {
+  for (const { x0, x1, y } of path.values()) {
     const left = Math.max(-8, Math.round(x0)) - 1;
     ctx.strokeRect(left, y + INSET - 1, Math.max(4, Math.min(view.width + 8, Math.round(x1)) + 1 - left), BAR + 2);
   }
+}
+
+/** A line from each bar of the critical path to the one that waited for it. */
+function connect(ctx, { palette, parents, view }, path) {
+  ctx.strokeStyle = palette.accent;
   ctx.lineWidth = 1.5;
   ctx.beginPath();
-  for (const [object, to] of at) {
+  for (const [object, to] of path) {
     for (const parent of parents(object)) {
-      const from = at.get(parent);
+      const from = path.get(parent);
       if (!from || Math.min(from.x1, to.x0) > view.width || Math.max(from.x1, to.x0) < 0) continue;
       const [x0, y0, x1, y1] = [from.x1 + 1, from.y + LANE / 2, to.x0 - 1, to.y + LANE / 2];
       const bend = Math.max(8, Math.min(40, Math.abs(x1 - x0) / 2));
@@ -200,7 +237,7 @@ function paintGutter(ctx, scene, shown) {
   ctx.fillRect(0, top, gutter, height - top);
   ctx.fillStyle = palette.border;
   ctx.fillRect(gutter - 1, top, 1, height - top);
-  ctx.font = palette.small;
+  scene.fitter.use(ctx, palette.small);
   ctx.textBaseline = 'middle';
   ctx.textAlign = 'right';
   ctx.fillStyle = palette['text-2'];
@@ -225,12 +262,12 @@ function paintHeading(ctx, scene, group) {
   ctx.fillStyle = palette.stages[group.stage];
   ctx.fillRect(0, y, 4, HEADING);
   ctx.textBaseline = 'middle';
-  ctx.font = palette.bold;
+  scene.fitter.use(ctx, palette.bold);
   ctx.fillStyle = palette.text;
   const name = fitter.fit(ctx, words.worker(group.name), Math.min(360, width * 0.55));
   ctx.fillText(name, 12, y + HEADING / 2);
   const after = 12 + fitter.width(ctx, name) + 12;
-  ctx.font = palette.small;
+  scene.fitter.use(ctx, palette.small);
   ctx.fillStyle = palette['text-2'];
   ctx.fillText(fitter.fit(ctx, words.group(group, busy(scene, group)), width - after - 8), after, y + HEADING / 2);
 }

@@ -59,27 +59,52 @@ function dots(ctx, ratio, colour) {
   });
 }
 
-/** Text cut to a width. Measuring is slow, so each text is measured once; the rest is by proportion. */
-export class Fitter {
-  #widths = new Map();
+const LIMIT = 20_000;
+// A bar that grows by the pixel does not have its text cut anew at each of them.
+const GRAIN = 4;
 
-  /** @param {CanvasRenderingContext2D} ctx with its font set @param {string} text @param {number} width @returns {string} */
-  fit(ctx, text, width) {
-    const whole = this.width(ctx, text);
-    if (whole <= width) return text;
-    const keep = Math.floor((text.length * (width - 10)) / whole);
-    return keep < 2 ? '' : `${text.slice(0, keep).trimEnd()}…`;
+/** Text cut to a width. Measuring is slow, and so is asking a context for its font: both are remembered. */
+export class Fitter {
+  #fonts = new Map();
+  #known = new Map();
+
+  /** Sets the font that is measured and written with. @param {CanvasRenderingContext2D} ctx @param {string} font */
+  use(ctx, font) {
+    ctx.font = font;
+    if (!this.#fonts.has(font)) this.#fonts.set(font, new Map());
+    this.#known = this.#fonts.get(font);
+  }
+
+  /** @param {CanvasRenderingContext2D} ctx @param {string} text @param {number} room @returns {string} */
+  fit(ctx, text, room) {
+    const entry = this.#entry(ctx, text);
+    if (entry.width <= room) return text;
+    const width = Math.floor(room / GRAIN) * GRAIN;
+    if (entry.room === width) return entry.cut;
+    entry.room = width;
+    entry.cut = '';
+    // By proportion first; letters differ in width, so it may take a few less.
+    for (let keep = Math.floor((text.length * width) / entry.width); keep >= 2; keep -= 1) {
+      const cut = `${text.slice(0, keep).trimEnd()}…`;
+      if (ctx.measureText(cut).width > width) continue;
+      entry.cut = cut;
+      break;
+    }
+    return entry.cut;
   }
 
   /** @param {CanvasRenderingContext2D} ctx @param {string} text */
   width(ctx, text) {
-    const key = `${ctx.font}\n${text}`;
-    let width = this.#widths.get(key);
-    if (width === undefined) {
-      if (this.#widths.size > 20000) this.#widths.clear();
-      width = ctx.measureText(text).width;
-      this.#widths.set(key, width);
+    return this.#entry(ctx, text).width;
+  }
+
+  #entry(ctx, text) {
+    let entry = this.#known.get(text);
+    if (!entry) {
+      if (this.#known.size > LIMIT) this.#known.clear();
+      entry = { width: ctx.measureText(text).width, room: -1, cut: '' };
+      this.#known.set(text, entry);
     }
-    return width;
+    return entry;
   }
 }

@@ -9,6 +9,7 @@ import { t } from '../i18n.js';
 import { go, select } from '../router.js';
 import { onTheme } from '../theme.js';
 import { listen } from './input.js';
+import { Layers } from './layers.js';
 import { matching, Model } from './model.js';
 import { paintOverlay } from './overlay.js';
 import { AXIS, BAND, paintAxis, paintBands } from './paint-axis.js';
@@ -24,7 +25,7 @@ import { View } from './view.js';
 import { wordsOf } from './words.js';
 
 const LIVE_MS = 100;
-const GUTTER = 208;
+const GUTTER = 212;
 const WIDE = 720;
 const STEP = 0.15;
 const calm = matchMedia('(prefers-reduced-motion: reduce)');
@@ -42,18 +43,18 @@ export function mount(root, { store, route }) {
   let matched = null;
   let query = '';
   let palette = null;
-  let size = { width: 0, height: 0, ratio: 1 };
   let scene = null;
+  // Asked once per scroll: asked while painting, the browser would lay the page out for it.
+  let scrollTop = 0;
 
   // ---- what is on the page ----
 
-  const base = el('canvas', { 'aria-hidden': 'true' });
-  const over = el('canvas', { 'aria-hidden': 'true' });
-  const stick = el('div', { class: 'tl-stick' }, base, over);
+  const layers = new Layers();
+  const { base: ctx, over: overCtx } = layers;
   const spacer = el('div', { class: 'tl-spacer' });
   const host = el('div', {
     class: 'tl-scroll', tabindex: '0', role: 'application', 'aria-label': t('timeline.label'), 'aria-roledescription': t('view.timeline'),
-  }, stick, spacer);
+  }, layers.root, spacer);
   const message = el('p', { class: 'tl-message' });
   const readout = el('p', { class: 'visually-hidden', 'aria-live': 'polite' });
   const body = el('div', { class: 'tl-body' }, host, message);
@@ -71,8 +72,6 @@ export function mount(root, { store, route }) {
   });
   root.classList.add('timeline');
   root.replaceChildren(tools.root, body, readout);
-  const ctx = base.getContext('2d', { alpha: false });
-  const overCtx = over.getContext('2d');
 
   // ---- painting ----
 
@@ -106,17 +105,18 @@ export function mount(root, { store, route }) {
   function compose() {
     const span = store.span();
     const { graph } = store;
-    const { width, height } = size;
+    const { width, height } = layers;
     const gutter = width >= WIDE ? GUTTER : 0;
     view.width = Math.max(1, width - gutter);
     view.setSpan(span);
     const top = AXIS + (model.stages?.length ?? 0) * BAND;
-    const scroll = Math.min(host.scrollTop, Math.max(0, model.height - (height - top)));
+    const scroll = Math.min(scrollTop, Math.max(0, model.height - (height - top)));
     const until = store.time ?? Math.max(span.to, model.latest);
     scene = {
-      view, span, palette, fitter, words, matched, width, height, gutter, top, scroll, until,
+      view, span, palette, fitter, words, matched, width, height, gutter, top, scroll, until, past: store.time !== null,
       attempts: model.attempts, groups: model.groups, stages: model.stages ?? [],
       critical: store.critical,
+      ids: graph?.ids ?? [],
       parents: (object) => graph.parents[object],
       label: (object) => (graph.names[object] ? `${graph.ids[object]} ${graph.names[object]}` : String(graph.ids[object])),
       placeOf: (a) => {
@@ -128,7 +128,7 @@ export function mount(root, { store, route }) {
 
   function paint() {
     frame = 0;
-    if (!palette || size.width === 0) return;
+    if (!palette) return;
     if (dirty || !scene) {
       dirty = false;
       const began = performance.now();
@@ -185,19 +185,7 @@ export function mount(root, { store, route }) {
   }
 
   function resize() {
-    const { clientWidth: width, clientHeight: height } = host;
-    if (width === 0 || height === 0) return;
-    const ratio = Math.min(2, devicePixelRatio || 1);
-    if (width === size.width && height === size.height && ratio === size.ratio && palette) return;
-    size = { width, height, ratio };
-    for (const [canvas, context] of [[base, ctx], [over, overCtx]]) {
-      canvas.width = Math.round(width * ratio);
-      canvas.height = Math.round(height * ratio);
-      canvas.style.width = `${width}px`;
-      canvas.style.height = `${height}px`;
-      context.setTransform(canvas.width / width, 0, 0, canvas.height / height, 0, 0);
-    }
-    stick.style.height = `${height}px`;
+    if (!layers.fit(host.clientWidth, host.clientHeight)) return;
     colour();
     measure();
     cancelAnimationFrame(frame);
@@ -207,12 +195,12 @@ export function mount(root, { store, route }) {
   }
 
   function colour() {
-    palette = paletteOf(ctx, size.ratio, getComputedStyle(root).fontFamily);
+    palette = paletteOf(ctx, layers.ratio, getComputedStyle(root).fontFamily);
   }
 
   function measure() {
     const top = AXIS + (model.stages?.length ?? 0) * BAND;
-    spacer.style.height = `${Math.max(0, top + model.height + 8 - size.height)}px`;
+    spacer.style.height = `${Math.max(0, top + model.height + 8 - layers.height)}px`;
   }
 
   // ---- what is marked ----
@@ -381,7 +369,10 @@ export function mount(root, { store, route }) {
   ];
   const observer = new ResizeObserver(resize);
   observer.observe(host);
-  const scrolled = () => request(true);
+  const scrolled = () => {
+    scrollTop = host.scrollTop;
+    request(true);
+  };
   const marksOnly = () => request(false);
   const toSearch = () => tools.search.focus();
   host.addEventListener('scroll', scrolled, { passive: true });

@@ -22,19 +22,29 @@ export function toolbar(told) {
     type: 'button', class: 'tl-button', title: t(key), 'aria-label': t(key), on: { click: press }, ...extra,
   }, text);
   const follow = button('timeline.follow-why', t('timeline.follow'), told.follow, { 'aria-pressed': 'false', 'aria-label': null });
+  const legend = el('details', {
+    class: 'tl-legend',
+    on: {
+      keydown: (event) => {
+        if (event.key !== 'Escape' || !legend.open) return;
+        event.preventDefault();
+        legend.open = false;
+        legend.firstElementChild.focus();
+      },
+      focusout: (event) => { if (!legend.contains(event.relatedTarget)) legend.open = false; },
+    },
+  },
+  el('summary', { text: t('timeline.legend') }),
+  el('ul', null,
+    el('li', null, el('i', { class: 'tl-key tl-key-wait' }), t('timeline.legend-wait')),
+    LEGEND.map((state) => el('li', null, el('i', { class: 'tl-key', dataset: { state } }, GLYPHS[state]), t(`state.${state}`))),
+    el('li', null, el('i', { class: 'tl-key tl-key-critical' }), t('timeline.critical')),
+    el('li', { class: 'tl-note', text: t('timeline.legend-narrow') }),
+    el('li', { class: 'tl-note', text: t('timeline.keys') })));
   const root = el('div', { class: 'tl-bar', role: 'toolbar', 'aria-label': t('timeline.tools') },
     search, found,
     el('span', { class: 'tl-about' }, numbers, skipped),
-    el('details', { class: 'tl-legend' },
-      el('summary', { text: t('timeline.legend') }),
-      el('ul', null,
-        el('li', null, el('i', { class: 'tl-key tl-key-wait' }), t('timeline.legend-wait')),
-        LEGEND.map((state) => el('li', null,
-          el('i', { class: 'tl-key', dataset: { state } }, GLYPHS[state]), t(`state.${state}`))),
-        el('li', null, el('i', { class: 'tl-key tl-key-critical' }), t('timeline.critical')),
-        el('li', { class: 'tl-note', text: t('timeline.legend-narrow') }),
-        el('li', { class: 'tl-note', text: t('timeline.keys') }),
-      )),
+    legend,
     el('span', { class: 'tl-group' },
       button('timeline.zoom-out', '−', () => told.zoom(1 / 1.6)),
       button('timeline.zoom-in', '+', () => told.zoom(1.6)),

@@ -1,7 +1,7 @@
 // The timeline's texts and times, in the page's language. Made once for each mount: another language mounts anew.
 
 import { language, t } from '../i18n.js';
-import { duration, number, STAGES, STATES } from '../format.js';
+import { duration, STAGES, STATES } from '../format.js';
 import { stateAt } from './sweep.js';
 
 /**
@@ -27,8 +27,9 @@ export function wordsOf(store) {
     day,
     precise: units.ms,
     stage: (stage) => t(`stage.${STAGES[stage]}`),
-    ready: (n, most) => t('timeline.ready', { now: number(n), most: number(most) }),
-    running: (n, most) => t('timeline.running', { now: number(n), most: number(most) }),
+    ready: (n) => t('timeline.ready', { n }),
+    running: (n) => t('timeline.running', { n }),
+    peak: (n) => t('timeline.peak', { n }),
     worker: (name) => name || t('timeline.no-worker'),
     group(group, busy) {
       const member = store.members?.workers?.find((one) => one.worker === group.name);

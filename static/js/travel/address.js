@@ -43,7 +43,11 @@ export function address(store, route) {
       }
       const instant = Date.parse(given);
       known = given;
-      if (!Number.isNaN(instant)) store.setTime(instant);
+      const { from, to } = store.span();
+      // A moment of another run, where `latest` has become another one meanwhile: there is nothing to see at it.
+      const within = instant >= from && instant < to;
+      store.setTime(within ? instant : null);
+      if (!within) timer = setTimeout(put, 0);
     },
     /** The time shown has changed. */
     write() {

@@ -47,6 +47,7 @@ export function mount(root, { store, route }) {
     class: 'tv-speed', 'aria-label': t('travel.speed'), title: t('travel.speed'), value: kept(), on: { change: () => keep(speeds.value) },
   }, SPEEDS.map((name) => el('option', { value: name, text: name === 'whole' ? t('travel.whole') : `${name}×` })));
   const canvas = el('canvas', { 'aria-hidden': 'true' });
+  const future = el('div', { class: 'tv-future' });
   const range = el('input', {
     type: 'range', min: '0', max: '1', step: '1', 'aria-label': t('travel.time'), on: { input: dragged, keydown: stepped },
   });
@@ -56,7 +57,7 @@ export function mount(root, { store, route }) {
   const bar = el('div', { class: 'travel' },
     el('div', { class: 'tv-buttons', role: 'group', 'aria-label': t('travel.buttons') },
       button('start', () => move(store.span().from)), button('back', () => step(-1), ','), playing, button('forward', () => step(1), '.'), speeds),
-    el('div', { class: 'tv-track' }, canvas, range),
+    el('div', { class: 'tv-track' }, canvas, future, range),
     el('div', { class: 'tv-end' }, el('div', { class: 'tv-time' }, time, since), live));
   root.replaceChildren(bar);
 
@@ -156,45 +157,51 @@ export function mount(root, { store, route }) {
       playing.title = t(`travel.${name}`);
       playing.replaceChildren(icon(name));
     }
-    strip(from, to, (at - from) / length);
+    future.style.transform = `scaleX(${1 - (at - from) / length})`;
+    strip(from, to);
   }
 
   /** Counting goes through all stories: at most once a second, whatever happens in between. */
-  function strip(from, to, reached) {
+  function strip(from, to) {
     const now = performance.now();
-    if (!counts || (to !== drawnTo && now - countedAt >= COUNT_MS)) {
-      counts = density(store.graph?.n ?? 0, (i) => store.storyOf(i), from, to, PARTS);
-      countedAt = now;
-      drawnTo = to;
-    }
-    paintStrip(canvas, counts, THUMB / 2, reached);
+    if (counts && (to === drawnTo || now - countedAt < COUNT_MS)) return;
+    counts = density(store.graph?.n ?? 0, (i) => store.storyOf(i), from, to, PARTS);
+    countedAt = now;
+    drawnTo = to;
+    paint();
   }
 
-  function recount() {
-    counts = null;
-    draw();
+  function paint() {
+    if (counts) paintStrip(canvas, counts, THUMB / 2);
   }
+
+  /** The stories changed: they are counted again, and once for all that change within a second. */
+  function told() {
+    late ||= setTimeout(() => {
+      late = 0;
+      counts = null;
+      draw();
+    }, Math.max(0, countedAt + COUNT_MS - performance.now()));
+  }
+  let late = 0;
 
   // A run that goes on becomes longer, and its strip with it.
   const beat = setInterval(() => {
     if (store.span().live && !document.hidden) draw();
   }, TICK_MS);
 
-  function told() {
-    // A finished run's strip changes only where its stories do: they are counted again, but not for each of them.
-    if (performance.now() - countedAt >= COUNT_MS) drawnTo = -1;
-    else late ||= setTimeout(() => { late = 0; recount(); }, COUNT_MS);
-  }
-  let late = 0;
-
   const offs = [
-    store.on('time', () => { where.write(); draw(); }),
-    store.on('states', () => { if (store.time === null) { told(); } }),
+    store.on('time', () => {
+      where.write();
+      draw();
+    }),
+    // Under time travel the states move without any news of the run.
+    store.on('states', () => { if (store.time === null || store.span().live) told(); }),
     store.on('run', draw),
-    store.on('graph', recount),
-    onTheme(draw),
+    store.on('graph', told),
+    onTheme(paint),
   ];
-  const observer = new ResizeObserver(draw);
+  const observer = new ResizeObserver(paint);
   observer.observe(canvas);
   document.addEventListener('keydown', shortcut);
   where.read();

@@ -10,9 +10,8 @@ const HEAD = 8;
  * @param {HTMLCanvasElement} canvas
  * @param {{ended: Uint32Array, failed: Uint32Array, most: number}} counts
  * @param {number} inset where the first and the last instant lie, from the edges: half a thumb
- * @param {number} reached up to which share of the width it had happened at the time shown
  */
-export function paintStrip(canvas, counts, inset, reached) {
+export function paintStrip(canvas, counts, inset) {
   const { clientWidth: width, clientHeight: height } = canvas;
   if (width === 0 || height === 0) return;
   const ratio = Math.min(2, devicePixelRatio || 1);
@@ -26,8 +25,6 @@ export function paintStrip(canvas, counts, inset, reached) {
   const base = height - FOOT;
   ctx.fillStyle = c['border-strong'];
   ctx.fillRect(inset, base, inner, 2);
-  ctx.fillStyle = c.accent;
-  ctx.fillRect(inset, base, inner * reached, 2);
   const parts = counts.ended.length;
   const step = inner / parts;
   for (let k = 0; k < parts; k += 1) {
@@ -35,7 +32,6 @@ export function paintStrip(canvas, counts, inset, reached) {
     const tall = Math.max(2, ((base - HEAD) * counts.ended[k]) / counts.most);
     const x = inset + k * step;
     const wide = Math.max(1, step - (step > 3 ? 1 : 0));
-    ctx.globalAlpha = k / parts <= reached ? 1 : 0.4;
     ctx.fillStyle = c.states[4];
     ctx.fillRect(x, base - tall, wide, tall);
     if (counts.failed[k] === 0) continue;
@@ -44,10 +40,9 @@ export function paintStrip(canvas, counts, inset, reached) {
     ctx.fillRect(x, base - part, wide, part);
     const middle = x + wide / 2;
     ctx.beginPath();
-    ctx.moveTo(middle - 4, 0);
-    ctx.lineTo(middle + 4, 0);
-    ctx.lineTo(middle, 6);
+    ctx.moveTo(middle - 3, 0);
+    ctx.lineTo(middle + 3, 0);
+    ctx.lineTo(middle, 5);
     ctx.fill();
   }
-  ctx.globalAlpha = 1;
 }

@@ -14,7 +14,7 @@ const all = sources.map(([, text]) => text).join('\n');
 const PLURAL = /\.(one|other)$/;
 
 /** Keys that are put together: what may stand after each of these is not checked. */
-const DYNAMIC = ['state.', 'stage.', 'criticality.', 'view.', 'theme.', 'connection.', 'said.run-'];
+const DYNAMIC = ['state.', 'stage.', 'criticality.', 'view.', 'theme.', 'connection.', 'said.run-', 'run-state.', 'count.'];
 
 test('a text takes its parameters, and the form of its number', () => {
   use('fr', { objects: '?', 'objects.one': '{n} objet', 'objects.other': '{n} objets', hello: 'Bonjour {name}, {id} {missing}' });

@@ -1,0 +1,509 @@
+// The graph of a run: what depends on what, and the state of each object. Puts the view together: the row above, the
+// stage with the picture or the groups, the keys and the pointer; and shows what the address asks for.
+
+import { get } from '../api.js';
+import { el } from '../dom.js';
+import { t } from '../i18n.js';
+import { go, select } from '../router.js';
+import { onTheme } from '../theme.js';
+import { Bands } from './bands.js';
+import { toWorld } from './camera.js';
+import { spoken } from './describe.js';
+import { Groups } from './groups.js';
+import * as keyboard from './keyboard.js';
+import { legend } from './legend.js';
+import { look, troubled } from './look.js';
+import { Minimap } from './minimap.js';
+import { changed, shown } from './params.js';
+import { Picture } from './picture.js';
+import * as pointer from './pointer.js';
+import { Scene } from './scene.js';
+import { find, inReadingOrder } from './search.js';
+import { step } from './steps.js';
+import { toolbar } from './toolbar.js';
+import { Tooltip } from './tooltip.js';
+
+// Scales from which ids, and names, are read.
+const READABLE = 0.5;
+const NAMED = 0.8;
+const PAN_PX = 80;
+const TROUBLE_MS = 250;
+// Near a small mark is on it.
+const SLACK_PX = 4;
+
+/**
+ * @param {HTMLElement} root
+ * @param {{store: import('../store.js').Store, route: import('../router.js').Route}} page
+ */
+export function mount(root, { store, route }) {
+  return new GraphView(root, store, route);
+}
+
+class GraphView {
+  #offs = [];
+  #asked = null; // what the address asks for
+  #scenes = { graph: null, whole: null, focus: null };
+  #loading = null;
+  #matches = null;
+  #at = -1;
+  #trouble = null;
+  #troubleTimer = 0;
+  #jumpTo = -1;
+  #failure = '';
+
+  constructor(root, store, route) {
+    this.root = root;
+    this.store = store;
+    this.route = route;
+    root.classList.add('graph-view');
+    const bar = (this.bar = toolbar({
+      search: (q) => this.#search(q),
+      next: (by) => this.#next(by),
+      toggle: (name) => this.#toggle(name),
+    }));
+    this.stage = el('div', { class: 'graph-stage', tabindex: '0' });
+    this.bands = new Bands(this.stage);
+    this.picture = new Picture(this.stage, {
+      states: () => store.states,
+      attempt: (i) => store.rowAt(i)?.attempt ?? 1,
+      live: () => store.time === null && store.run?.state === 'running',
+      moved: () => this.#moved(),
+    });
+    this.groups = new Groups(this.stage, { states: () => store.states, moved: () => this.#moved(), expand: (group) => this.#expand(group) });
+    this.legend = legend();
+    this.minimap = new Minimap(this.stage, () => store.states, (x, y) => this.picture.centre(x, y, { glide: false }));
+    this.tooltip = new Tooltip(this.stage, store);
+    this.said = el('p', { class: 'visually-hidden', 'aria-live': 'polite' });
+    this.empty = el('p', { class: 'graph-empty', role: 'status', hidden: true });
+    this.stage.append(this.legend.element, this.#buttons(), this.empty);
+    root.append(bar.element, this.stage, this.said);
+    this.#listen();
+    this.update();
+  }
+
+  /** The address is another, or at the beginning. */
+  update() {
+    this.#show();
+  }
+
+  destroy() {
+    for (const off of this.#offs) off();
+    clearTimeout(this.#troubleTimer);
+    this.#loading?.abort();
+    for (const part of [this.bar, this.picture, this.groups, this.minimap, this.tooltip, this.bands]) part.destroy();
+    this.root.replaceChildren();
+    this.root.classList.remove('graph-view');
+  }
+
+  // ---- what is there ----
+
+  #buttons() {
+    const button = (sign, name, act) => el('button', { type: 'button', text: sign, title: name, 'aria-label': name, on: { click: act } });
+    return el('div', { class: 'graph-zoom', role: 'group', 'aria-label': t('graph.zoom'), dataset: { apart: '' } },
+      button('+', t('graph.closer'), () => this.#camera.zoom(1.4, undefined, undefined, true)),
+      button('−', t('graph.farther'), () => this.#camera.zoom(1 / 1.4, undefined, undefined, true)),
+      button('⤢', t('graph.fit'), () => this.#camera.fit(true)));
+  }
+
+  #listen() {
+    const { store, stage, picture } = this;
+    const size = new ResizeObserver(() => this.#resized());
+    size.observe(stage);
+    const search = () => this.bar.focusSearch();
+    this.root.addEventListener('korch:search', search);
+    this.#offs.push(
+      () => size.disconnect(),
+      () => this.root.removeEventListener('korch:search', search),
+      store.on('graph', () => this.#show()),
+      store.on('run', () => this.#ranOn()),
+      store.on('time', () => picture.changed([])),
+      store.on('states', ({ changed: some }) => this.#changed(some)),
+      onTheme(() => {
+        picture.repaint();
+        this.minimap.restyle();
+        this.legend.restyle();
+      }),
+      pointer.listen(stage, {
+        pan: (dx, dy) => this.#camera.pan(dx, dy),
+        zoom: (factor, x, y) => this.#camera.zoom(factor, x, y),
+        click: (x, y) => this.#click(x, y),
+        twice: (x, y) => this.#twice(x, y),
+        hover: (x, y, type) => this.#hover(x, y, type),
+        leave: () => this.#unhover(),
+      }),
+      keyboard.listen(stage, {
+        arrow: (direction, far) => this.#arrow(direction, far),
+        enter: () => this.#enter(),
+        escape: () => this.#escape(),
+        zoom: (factor) => this.#camera.zoom(factor, undefined, undefined, true),
+        fit: () => this.#camera.fit(true),
+        search,
+      }),
+    );
+  }
+
+  /** Whichever of the two is on the stage. */
+  get #camera() {
+    return this.#asked?.collapsed ? this.groups : this.picture;
+  }
+
+  get #selected() {
+    return this.#place(this.#asked?.object);
+  }
+
+  /** @param {string | null | undefined} id @returns {number} where the graph has this object, -1: nowhere */
+  #place(id) {
+    return (id && this.store.graph?.indexOf.get(Number(id))) ?? -1;
+  }
+
+  // ---- what the address asks for ----
+
+  #show() {
+    const { graph } = this.store;
+    const before = this.#asked;
+    const asked = shown(this.route.params, graph?.n ?? 0);
+    this.#asked = asked;
+    if (graph !== this.#scenes.graph) {
+      this.#scenes = { graph, whole: null, focus: null };
+      this.#failure = '';
+    }
+    const selected = this.#selected;
+    this.bar.update({
+      q: asked.q,
+      pressed: { failed: asked.failed, critical: asked.critical, focus: asked.focus !== null, stages: asked.collapsed },
+      focusable: asked.focus !== null || selected >= 0,
+    });
+    this.#describe(asked.collapsed);
+    this.picture.element.hidden = asked.collapsed || !graph;
+    this.groups.set(asked.collapsed ? graph : null);
+    if (!graph) {
+      this.picture.setScene(null);
+      this.minimap.setScene(null);
+      this.bands.set([]);
+      this.#say();
+      return;
+    }
+    if (asked.collapsed) {
+      this.minimap.setScene(null);
+      this.minimap.element.hidden = true;
+      this.groups.mark(selected < 0 ? -1 : graph.groupOf[selected]);
+      this.#setBands(this.groups.bands);
+      this.#moved();
+    } else {
+      this.#showScene(this.#sceneFor(asked), before);
+    }
+    this.#say();
+  }
+
+  /** The scene asked for; null: it is on its way. */
+  #sceneFor({ focus }) {
+    const { graph } = this.store;
+    const scenes = this.#scenes;
+    if (focus === null) {
+      this.#loading?.abort();
+      this.#loading = null;
+      this.#failure = '';
+      scenes.whole ??= new Scene(graph, graph.layout);
+      return scenes.whole;
+    }
+    if (scenes.focus?.of === focus) return scenes.focus.scene;
+    this.#load(focus);
+    return null;
+  }
+
+  async #load(focus) {
+    if (this.#loading?.of === focus) return;
+    this.#loading?.abort();
+    const loading = Object.assign(new AbortController(), { of: focus });
+    this.#loading = loading;
+    const { graph } = this.store;
+    try {
+      const part = await get(`/runs/${encodeURIComponent(graph.runId)}/graph/${encodeURIComponent(focus)}`, { signal: loading.signal });
+      if (this.#loading !== loading || this.store.graph !== graph) return;
+      this.#scenes.focus = { of: focus, scene: new Scene(graph, part.layout, part.index) };
+      this.#failure = '';
+    } catch (error) {
+      if (this.#loading !== loading || loading.signal.aborted) return;
+      this.#scenes.whole ??= new Scene(graph, graph.layout);
+      this.#scenes.focus = { of: focus, scene: this.#scenes.whole };
+      this.#failure = t('graph.noFocus', { object: focus, why: error.detail ?? String(error.message ?? error) });
+    }
+    this.#loading = null;
+    this.#show();
+  }
+
+  #showScene(scene, before) {
+    const { picture, store } = this;
+    const asked = this.#asked;
+    if (scene === null) return;
+    const fresh = picture.scene !== scene;
+    const jump = this.#jumpTo;
+    this.#jumpTo = -1;
+    if (fresh) {
+      picture.setScene(scene);
+      picture.resize();
+      this.minimap.setScene(scene);
+      picture.fit();
+    }
+    if (fresh || before?.collapsed !== asked.collapsed) this.#setBands(scene.bands);
+    if (fresh || before?.q !== asked.q) {
+      const found = find(store.graph, asked.q)?.filter((i) => scene.has(i)) ?? null;
+      this.#matches = found && inReadingOrder(found, scene, store.graph.level);
+      this.#at = -1;
+      picture.setOver({ match: -1 });
+    }
+    this.bar.found(this.#matches?.length ?? null, this.#at);
+    this.#trouble = asked.failed ? troubled(store.states) : null;
+    this.#relook();
+    const selected = this.#selected;
+    const other = picture.over.selected !== selected;
+    picture.setOver({ selected, ...(other ? { cursor: -1, hovered: -1 } : {}) });
+    if (jump >= 0) this.#showGroup(scene, jump);
+    else if (fresh && selected >= 0 && !picture.scene.partial) picture.reveal(selected, picture.pose.k < READABLE ? NAMED : 0);
+    else if (other && selected >= 0) picture.reveal(selected);
+    else if (asked.failed && before && !before.failed) this.#showTrouble();
+    this.#moved();
+  }
+
+  #showGroup(scene, group) {
+    const { groupOf } = this.store.graph;
+    const box = scene.around(scene.members.filter((i) => groupOf[i] === group));
+    if (box) this.picture.show(box, false);
+  }
+
+  #showTrouble() {
+    const box = this.#trouble.length > 0 ? this.picture.scene.around(this.#trouble) : null;
+    if (box) this.picture.show(box);
+  }
+
+  #relook() {
+    const { graph, critical } = this.store;
+    const result = look(graph, {
+      selected: this.#selected,
+      matches: this.#matches,
+      trouble: this.#trouble,
+      critical: this.#asked.critical ? critical : null,
+    });
+    this.picture.setLook(result);
+    this.minimap.setDim(result.dim);
+  }
+
+  #setBands(bands) {
+    this.bands.set(bands);
+    this.bands.count(this.store.counts().byStage);
+  }
+
+  /** What the stage is to those who do not see it. */
+  #describe(collapsed) {
+    this.stage.setAttribute('role', collapsed ? 'group' : 'application');
+    this.stage.setAttribute('aria-label', t(collapsed ? 'graph.label.groups' : 'graph.label'));
+  }
+
+  /** What the row above says of what there is not. */
+  #say() {
+    const { graph } = this.store;
+    const asked = this.#asked;
+    this.empty.hidden = graph !== null && graph.n > 0;
+    this.empty.textContent = this.empty.hidden ? '' : t(graph ? 'graph.empty' : 'graph.loading');
+    let text = this.#failure;
+    if (text === '' && graph) {
+      if (asked.failed && this.#trouble?.length === 0) text = t('graph.noFailed');
+      else if (asked.critical && this.store.critical.size === 0) text = t('graph.noCritical');
+      else if (asked.focus !== null && this.#loading) text = t('graph.loading');
+    }
+    this.bar.note(text);
+  }
+
+  // ---- what changes by itself ----
+
+  #ranOn() {
+    const { store } = this;
+    const path = [...store.critical].join();
+    if (this.#asked?.critical && this.#pathShown !== path && this.picture.scene) this.#relook();
+    this.#pathShown = path;
+    if (store.graph) this.bands.count(store.counts().byStage);
+    this.picture.changed([]);
+    this.#say();
+  }
+
+  #pathShown = '';
+
+  #changed(some) {
+    const { store } = this;
+    if (!store.graph) return;
+    this.bands.count(store.counts().byStage);
+    if (this.#asked?.collapsed) {
+      this.groups.changed();
+      return;
+    }
+    this.picture.changed(some);
+    this.minimap.repaint();
+    this.tooltip.refresh();
+    if (this.#asked?.failed && this.#troubleTimer === 0) {
+      this.#troubleTimer = setTimeout(() => {
+        this.#troubleTimer = 0;
+        this.#troubleAgain();
+      }, TROUBLE_MS);
+    }
+  }
+
+  #troubleAgain() {
+    if (!this.#asked?.failed || !this.store.graph || !this.picture.scene) return;
+    const now = troubled(this.store.states);
+    if (String(now) === String(this.#trouble)) return;
+    this.#trouble = now;
+    this.#relook();
+    this.#say();
+  }
+
+  #moved() {
+    const camera = this.#camera;
+    if (!camera || !this.bands) return;
+    this.bands.place(camera.pose, camera.size.width);
+    if (camera === this.picture) {
+      this.minimap?.place(camera.pose, camera.size);
+      this.tooltip?.hide();
+    }
+  }
+
+  #resized() {
+    this.picture.resize();
+    this.groups.resize();
+    const selected = this.#selected;
+    if (selected >= 0 && !this.#asked.collapsed && !this.picture.fits) this.picture.reveal(selected);
+  }
+
+  // ---- what is done here ----
+
+  #go(changes, how) {
+    go({ params: changed(this.route.params, changes) }, how);
+  }
+
+  #search(q) {
+    // Groups have no names: whoever looks for an object wants to see objects.
+    const stages = q !== '' && this.route.params.get('stages') === '1' ? { stages: null } : {};
+    this.#go({ q, ...stages }, { replace: true });
+  }
+
+  #next(by) {
+    const matches = this.#matches;
+    if (!matches || matches.length === 0 || !this.picture.scene) return;
+    this.#at = this.#at < 0 && by < 0 ? matches.length - 1 : (this.#at + by + matches.length) % matches.length;
+    const i = matches[this.#at];
+    this.picture.setOver({ match: i });
+    this.picture.reveal(i, READABLE);
+    this.bar.found(matches.length, this.#at);
+    this.said.textContent = spoken(this.store, i);
+  }
+
+  #toggle(name) {
+    const asked = this.#asked;
+    if (name === 'legend') {
+      const { element } = this.legend;
+      element.hidden = !element.hidden;
+      this.bar.update({ q: asked.q, pressed: { legend: !element.hidden }, focusable: asked.focus !== null || this.#selected >= 0 });
+    } else if (name === 'focus') {
+      this.#go({ focus: asked.focus === null ? asked.object : null });
+    } else if (name === 'stages') {
+      this.#go(asked.collapsed ? { stages: '0' } : { stages: '1', focus: null, q: null, failed: null, critical: null });
+    } else {
+      // Groups have no single objects to mark.
+      this.#go({ [name]: asked[name] ? null : '1', ...(this.route.params.get('stages') === '1' ? { stages: null } : {}) });
+    }
+  }
+
+  #expand(group) {
+    this.#jumpTo = group;
+    this.#go({ stages: '0' });
+  }
+
+  #objectAt(x, y) {
+    const { picture } = this;
+    if (!picture.scene || this.#asked?.collapsed) return -1;
+    return picture.scene.at(...toWorld(picture.pose, x, y), SLACK_PX / picture.pose.k);
+  }
+
+  #click(x, y) {
+    if (this.#asked?.collapsed) return;
+    this.stage.focus({ preventScroll: true });
+    const i = this.#objectAt(x, y);
+    // The panel that opens takes a part of the stage: the picture stays where it is.
+    this.picture.fits = false;
+    this.picture.setOver({ cursor: -1 });
+    if (i >= 0) select(this.store.graph.ids[i]);
+    else if (this.#asked?.object !== null) select(null);
+  }
+
+  #twice(x, y) {
+    if (this.#asked?.collapsed) {
+      this.groups.zoom(1.5, x, y);
+      return;
+    }
+    const i = this.#objectAt(x, y);
+    const { scene } = this.picture;
+    if (i >= 0) this.picture.centre(scene.x[i], scene.y[i], { least: 1 });
+    else this.picture.zoom(1.8, x, y, true);
+  }
+
+  #hover(x, y, type) {
+    if (type === 'touch') return;
+    const i = this.#objectAt(x, y);
+    this.stage.classList.toggle('is-over', i >= 0);
+    this.picture.setOver({ hovered: i });
+    if (i >= 0) this.tooltip.show(i, x, y);
+    else this.tooltip.hide();
+  }
+
+  #unhover() {
+    this.picture.setOver({ hovered: -1 });
+    this.tooltip.hide();
+  }
+
+  // ---- the keys ----
+
+  #arrow(direction, far) {
+    const { picture } = this;
+    const cursor = this.#cursor();
+    if (this.#asked?.collapsed || cursor < 0 || far) {
+      const by = { left: [PAN_PX, 0], right: [-PAN_PX, 0], up: [0, PAN_PX], down: [0, -PAN_PX] }[direction];
+      this.#camera.pan(...by, true);
+      return;
+    }
+    this.#moveCursor(step(picture.scene, cursor, direction));
+  }
+
+  /** The object that the keys are at: the one they went to, else the selected one. */
+  #cursor() {
+    const { scene, over } = this.picture;
+    if (!scene) return -1;
+    if (scene.has(over.cursor)) return over.cursor;
+    return scene.has(over.selected) ? over.selected : -1;
+  }
+
+  #moveCursor(i) {
+    this.picture.setOver({ cursor: i, hovered: i });
+    this.picture.reveal(i, READABLE);
+    this.said.textContent = spoken(this.store, i);
+  }
+
+  #enter() {
+    const { picture } = this;
+    if (this.#asked?.collapsed || !picture.scene) return;
+    const cursor = this.#cursor();
+    if (cursor >= 0) {
+      picture.fits = false;
+      select(this.store.graph.ids[cursor]);
+      return;
+    }
+    const { pose, size } = picture;
+    const first = this.#matches?.[0] ?? picture.scene.nearest(...toWorld(pose, picture.fits ? 0 : size.width / 2, picture.fits ? 0 : size.height / 2));
+    if (first >= 0) this.#moveCursor(first);
+  }
+
+  #escape() {
+    if (this.picture.over.cursor < 0) return false;
+    this.picture.setOver({ cursor: -1, hovered: -1 });
+    this.said.textContent = '';
+    return true;
+  }
+}

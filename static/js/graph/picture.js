@@ -1,0 +1,401 @@
+// The canvases of the graph and when they are painted: edges, objects, and what comes and goes above them. A state that
+// changes repaints its object's rectangle. While the picture moves, what is painted is moved as it is, and painted anew
+// when it rests; the edges are painted a part a frame. It knows no address, no toolbar and no server.
+
+import { el } from '../dom.js';
+import { colours } from '../theme.js';
+import { between, centred, CLOSEST, covers, fitted, kept, panned, same, seen, shift, zoomed } from './camera.js';
+import { countIn, paint, sorted } from './edges.js';
+import { DUST, frameOf, LINE, levelOf } from './frame.js';
+import { Nodes } from './nodes.js';
+import { paintOver } from './overlay.js';
+
+const MARGIN = 128;
+const REST_MS = 100;
+const GLIDE_MS = 220;
+const LIVELY_MS = 70;
+// Painted while moving where there are no more than these.
+const FEW_WORDS = 160;
+const FEW_MARKS = 900;
+const FEW_EDGES = 150;
+// Counting edges beyond this changes nothing.
+const CROWD = 6_000;
+// No canvas larger than this, in pixels: a 4K screen has 8 million.
+const MOST_PIXELS = 14e6;
+// Objects of a picture this small that change are all painted anew: not more often than this.
+const DUST_MS = 250;
+
+export class Picture {
+  /** @type {import('./scene.js').Scene | null} */
+  scene = null;
+  pose = { x: 0, y: 0, k: 1 };
+  size = { width: 1, height: 1 };
+  /** Whether it shows all there is, and goes on doing so when the stage changes. */
+  fits = true;
+  /** What the stage covers at its top, in screen pixels. */
+  top = 36;
+
+  #states;
+  #attempt;
+  #moved;
+  #dpr = 1;
+  #margin = MARGIN;
+  #nodes = new Nodes();
+  #nodeLayer = { canvas: canvas('graph-nodes'), pose: null, at: 0 };
+  #edgeLayers = [canvas('graph-edges'), canvas('graph-edges')];
+  #edgePose = null;
+  #edgeJob = null;
+  #edgesStale = true;
+  #edgeShare = 600;
+  #overCanvas = canvas('graph-over');
+  #edges = null;
+  #look = { dim: null, critical: null };
+  #over = { hovered: -1, selected: -1, cursor: -1, match: -1 };
+  #changed = new Set();
+  #allNodes = true;
+  #overStale = true;
+  #overPose = null;
+  #overAt = 0;
+  #moves = false;
+  #glide = null;
+  #frame = 0;
+  #timer = 0;
+  #movedAt = 0;
+  #lastFrame = 0;
+  #still = matchMedia('(prefers-reduced-motion: reduce)');
+
+  /**
+   * @param {HTMLElement} stage
+   * @param {{states: () => Uint8Array, attempt: (i: number) => number, live: () => boolean, moved: () => void}} told `moved`: the pose or the size is another
+   */
+  constructor(stage, { states, attempt, live, moved }) {
+    this.stage = stage;
+    this.#states = states;
+    this.#attempt = attempt;
+    this.#moved = moved;
+    this.live = live;
+    this.#edgeLayers[1].classList.add('is-hidden');
+    this.element = el('div', { class: 'graph-layers', 'aria-hidden': 'true' }, ...this.#edgeLayers, this.#nodeLayer.canvas, this.#overCanvas);
+    stage.append(this.element);
+  }
+
+  destroy() {
+    cancelAnimationFrame(this.#frame);
+    clearTimeout(this.#timer);
+    this.element.remove();
+  }
+
+  // ---- what is shown ----
+
+  /** @param {import('./scene.js').Scene | null} scene */
+  setScene(scene) {
+    this.scene = scene;
+    this.#nodes.forget();
+    this.#changed.clear();
+    this.#over = { hovered: -1, selected: -1, cursor: -1, match: -1 };
+    this.#edges = scene ? sorted(scene, () => 0) : null;
+    this.#stopGlide();
+    this.repaint();
+  }
+
+  /**
+   * How objects and edges are shown.
+   * @param {{dim: Uint8Array | null, critical: Set<number> | null, kindOf: (from: number, to: number) => number}} look
+   */
+  setLook({ dim, critical, kindOf }) {
+    this.#look = { dim, critical };
+    this.#edges = this.scene ? sorted(this.scene, kindOf) : null;
+    this.#edgesStale = true;
+    this.#allNodes = true;
+    this.#wake();
+  }
+
+  /** @param {Partial<{hovered: number, selected: number, cursor: number, match: number}>} over */
+  setOver(over) {
+    if (Object.entries(over).every(([name, i]) => this.#over[name] === i)) return;
+    Object.assign(this.#over, over);
+    this.#overStale = true;
+    this.#wake();
+  }
+
+  get over() {
+    return this.#over;
+  }
+
+  /** @param {ArrayLike<number> | null} changed objects of which something changed; null: all */
+  changed(changed) {
+    if (changed === null) this.#allNodes = true;
+    else for (let at = 0; at < changed.length; at += 1) this.#changed.add(changed[at]);
+    if (!this.#moves) this.#overStale = true; // one of them may run now
+    this.#wake();
+  }
+
+  /** Everything anew: another theme, another size. */
+  repaint() {
+    this.#nodes.restyle();
+    this.#allNodes = true;
+    this.#edgesStale = true;
+    this.#overStale = true;
+    this.#nodeLayer.pose = null;
+    this.#wake();
+  }
+
+  // ---- where it is seen from ----
+
+  /** The stage has another size, or the screen another density. */
+  resize() {
+    const { clientWidth: width, clientHeight: height } = this.stage;
+    const wanted = Math.min(window.devicePixelRatio || 1, 3);
+    if (width === 0 || height === 0) return;
+    if (width === this.size.width && height === this.size.height && wanted === this.#dpr) return;
+    this.size = { width, height };
+    const pixels = (dpr, margin) => (width + 2 * margin) * (height + 2 * margin) * dpr * dpr;
+    this.#margin = pixels(wanted, MARGIN) <= MOST_PIXELS ? MARGIN : 0;
+    this.#dpr = Math.min(wanted, Math.max(1, Math.sqrt(MOST_PIXELS / pixels(1, this.#margin))));
+    for (const layer of [...this.#edgeLayers, this.#nodeLayer.canvas]) this.#measure(layer, this.#margin);
+    this.#measure(this.#overCanvas, 0);
+    this.#edgePose = null;
+    if (this.fits) this.pose = this.#whole();
+    this.repaint();
+    this.#moved();
+  }
+
+  #measure(layer, margin) {
+    const [width, height] = [this.size.width + 2 * margin, this.size.height + 2 * margin];
+    [layer.width, layer.height] = [Math.round(width * this.#dpr), Math.round(height * this.#dpr)];
+    [layer.style.width, layer.style.height] = [`${width}px`, `${height}px`];
+  }
+
+  #whole() {
+    return this.scene ? fitted(this.scene.box, this.size, { top: this.top, side: 12 }) : { x: 0, y: 0, k: 1 };
+  }
+
+  /** @returns {number} the scale at which all is seen: there is no reason to go much farther away */
+  get farthest() {
+    return this.#whole().k * 0.7;
+  }
+
+  /** @param {boolean} [glide] */
+  fit(glide = false) {
+    this.fits = true;
+    this.#go(this.#whole(), glide);
+  }
+
+  /** @param {number} factor @param {number} [sx] @param {number} [sy] @param {boolean} [glide] */
+  zoom(factor, sx = this.size.width / 2, sy = this.size.height / 2, glide = false) {
+    this.fits = false;
+    this.#go(this.#within(zoomed(this.#glide && glide ? this.#glide.to : this.pose, factor, sx, sy, { farthest: this.farthest })), glide);
+  }
+
+  /** @param {number} dx @param {number} dy screen pixels @param {boolean} [glide] */
+  pan(dx, dy, glide = false) {
+    this.fits = false;
+    this.#go(this.#within(panned(this.#glide && glide ? this.#glide.to : this.pose, dx, dy)), glide);
+  }
+
+  /** Puts a point of the world in the middle. @param {number} x @param {number} y @param {{least?: number, glide?: boolean}} [how] `least`: the scale it should have at least */
+  centre(x, y, { least = 0, glide = true } = {}) {
+    this.fits = false;
+    this.#go(this.#within(centred(this.size, x, y, Math.min(CLOSEST, Math.max(this.pose.k, least)))), glide);
+  }
+
+  /** Shows these objects, no closer than they can be read well. @param {import('./camera.js').Box} box @param {boolean} [glide] */
+  show(box, glide = true) {
+    this.fits = false;
+    this.#go(this.#within(fitted(box, this.size, { top: this.top + 16, side: 48, closest: 1 })), glide);
+  }
+
+  /** Brings an object on the stage where it is not yet. @param {number} i @param {number} [least] */
+  reveal(i, least = 0) {
+    if (!this.scene?.has(i)) return;
+    const [x, y] = [this.scene.x[i], this.scene.y[i]];
+    const area = seen(this.#glide?.to ?? this.pose, this.size, -48);
+    const inside = x > area.x0 && x < area.x1 && y > area.y0 + this.top / this.pose.k && y < area.y1;
+    if (!inside || this.pose.k < least) this.centre(x, y, { least });
+  }
+
+  #within(pose) {
+    return this.scene ? kept(pose, this.scene.box, this.size) : pose;
+  }
+
+  #go(pose, glide) {
+    this.#stopGlide();
+    if (same(pose, this.pose)) return;
+    if (glide && !this.#still.matches) this.#glide = { from: this.pose, to: pose, began: performance.now() };
+    else this.#move(pose);
+    this.#wake();
+  }
+
+  #move(pose) {
+    this.pose = pose;
+    this.#movedAt = performance.now();
+    this.#moved();
+  }
+
+  #stopGlide() {
+    this.#glide = null;
+  }
+
+  // ---- when it is painted ----
+
+  #wake() {
+    if (this.#frame === 0) this.#frame = requestAnimationFrame((now) => this.#paint(now));
+  }
+
+  #wakeIn(ms) {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#wake(), ms);
+  }
+
+  #paint(now) {
+    this.#frame = 0;
+    if (!this.scene || this.size.width <= 1) return;
+    this.#pace(now);
+    if (this.#glide) {
+      const part = Math.min(1, (now - this.#glide.began) / GLIDE_MS);
+      const { from, to } = this.#glide;
+      if (part >= 1) this.#stopGlide();
+      this.#move(between(from, to, this.size, 1 - (1 - part) ** 3));
+    }
+    const moving = performance.now() - this.#movedAt < REST_MS;
+    const later = [this.#paintNodes(now, moving), this.#paintEdges(moving), this.#paintOver(now)].filter((ms) => ms !== null);
+    if (this.#glide || later.includes(0)) this.#wake();
+    else if (later.length > 0) this.#wakeIn(Math.min(...later));
+  }
+
+  /** Learns from how long the last frame took how many edges the next one may draw. */
+  #pace(now) {
+    const took = now - this.#lastFrame;
+    this.#lastFrame = now;
+    if (!this.#edgeJob || took > 1_000) return;
+    if (took > 45) this.#edgeShare = Math.max(150, this.#edgeShare * 0.6);
+    else if (took < 26) this.#edgeShare = Math.min(3_000, this.#edgeShare * 1.3);
+  }
+
+  /** @returns {number | null} in how many ms it wants to be called again */
+  #paintNodes(now, moving) {
+    const layer = this.#nodeLayer;
+    const { scene, pose, size } = this;
+    const ctx = layer.canvas.getContext('2d');
+    const states = this.#states();
+    const look = { ...this.#look, colours: colours(), attempt: this.#attempt };
+    const first = layer.pose === null;
+    const elsewhere = first || !same(layer.pose, pose);
+    const wait = !first && elsewhere && this.#putOff(layer.pose, now - layer.at, moving) && !this.#few(scene, pose);
+    if (first || (elsewhere && !wait)) layer.pose = pose;
+    const frame = frameOf(layer.pose, size, this.#margin, this.#dpr);
+    const tiny = levelOf(frame, scene.nodeHeight) === DUST;
+    if (first || (elsewhere && !wait) || this.#allNodes) {
+      this.#nodes.all(ctx, frame, scene, states, look);
+      layer.at = now;
+      this.#allNodes = false;
+      this.#changed.clear();
+    } else if (this.#changed.size > 0) {
+      if (tiny && now - layer.at < DUST_MS) return DUST_MS;
+      this.#nodes.some(ctx, frame, scene, states, look, this.#changed);
+      if (tiny) layer.at = now;
+      this.#changed.clear();
+    }
+    place(layer.canvas, layer.pose, pose, this.#margin);
+    return wait ? REST_MS : null;
+  }
+
+  /** Whether to move what is painted for now: it still covers the stage, or was painted only just before. */
+  #putOff(painted, age, moving) {
+    if (!moving && !this.#glide) return false;
+    return covers(painted, this.pose, this.size, this.#margin) ? age < 400 : age < 140;
+  }
+
+  #few(scene, pose) {
+    let count = 0;
+    scene.within(seen(pose, this.size), 0, () => { count += 1; });
+    const frame = frameOf(pose, this.size, 0, 1);
+    return count <= (levelOf(frame, scene.nodeHeight) >= LINE ? FEW_WORDS : FEW_MARKS);
+  }
+
+  /** @returns {number | null} */
+  #paintEdges(moving) {
+    const { pose, size, scene } = this;
+    if (!this.#edges) return null;
+    const elsewhere = this.#edgePose === null || !same(this.#edgePose, pose);
+    const [front, back] = this.#edgeLayers;
+    let later = null;
+    if (this.#edgesStale || elsewhere) {
+      const area = seen(pose, size, this.#margin);
+      const crowd = Math.max(1, countIn(scene, this.#edges.order, area, CROWD));
+      if (crowd <= FEW_EDGES) {
+        this.#edgeJob = null;
+        this.#paintSome(front, frameOf(pose, size, this.#margin, this.#dpr), 0, Infinity, crowd);
+        this.#edgePose = pose;
+        this.#edgesStale = false;
+      } else if (!this.#edgeJob || this.#edgesStale) {
+        const putOff = !this.#edgesStale && (moving || this.#glide) && this.#edgePose !== null;
+        if (putOff && covers(this.#edgePose, pose, size, this.#margin)) later = REST_MS;
+        else {
+          // The first ones are seen as they come; after that, the old ones stay until the new ones are all there.
+          const onto = this.#edgePose === null ? front : back;
+          this.#edgeJob = { pose, onto, at: 0, edges: this.#edges, crowd };
+          clear(onto);
+          this.#edgesStale = false;
+        }
+      }
+    }
+    if (this.#edgeJob) {
+      const job = this.#edgeJob;
+      job.at = this.#paintSome(job.onto, frameOf(job.pose, size, this.#margin, this.#dpr), job.at, this.#edgeShare, job.crowd);
+      if (job.at >= job.edges.order.length) {
+        if (job.onto === back) this.#swap();
+        this.#edgePose = job.pose;
+        this.#edgeJob = null;
+        later = same(job.pose, pose) ? null : 0;
+      } else {
+        if (job.onto === front) place(front, job.pose, pose, this.#margin);
+        later = 0;
+      }
+    }
+    if (this.#edgePose) place(this.#edgeLayers[0], this.#edgePose, pose, this.#margin);
+    return later;
+  }
+
+  #paintSome(layer, frame, at, most, crowd) {
+    const ctx = layer.getContext('2d');
+    if (at === 0) clear(layer);
+    return paint(ctx, frame, this.scene, this.#edges, colours(), at, most, crowd);
+  }
+
+  #swap() {
+    const [front, back] = this.#edgeLayers;
+    this.#edgeLayers = [back, front];
+    back.classList.remove('is-hidden');
+    front.classList.add('is-hidden');
+  }
+
+  /** @returns {number | null} */
+  #paintOver(now) {
+    const { pose, size } = this;
+    const lively = !this.#still.matches && this.live() ? now : null;
+    const due = this.#moves && now - this.#overAt >= LIVELY_MS - 5;
+    if (!this.#overStale && !due && this.#overPose !== null && same(this.#overPose, pose)) {
+      return this.#moves ? LIVELY_MS : null;
+    }
+    const frame = frameOf(pose, size, 0, this.#dpr);
+    const over = { ...this.#over, lively, dim: this.#look.dim };
+    this.#moves = paintOver(this.#overCanvas.getContext('2d'), frame, this.scene, this.#states(), colours(), over);
+    [this.#overStale, this.#overPose, this.#overAt] = [false, pose, now];
+    return this.#moves ? LIVELY_MS : null;
+  }
+}
+
+function canvas(name) {
+  return el('canvas', { class: name });
+}
+
+function clear(layer) {
+  layer.getContext('2d').clearRect(0, 0, layer.width, layer.height);
+}
+
+function place(layer, painted, pose, margin) {
+  const { x, y, scale } = shift(painted, pose, margin);
+  const transform = `translate(${x}px, ${y}px) scale(${scale})`;
+  if (layer.style.transform !== transform) layer.style.transform = transform;
+}
