@@ -34,7 +34,7 @@ pub(super) struct LogEvent {
 #[derive(ToSchema)]
 #[schema(rename_all = "lowercase")]
 #[allow(dead_code, reason = "as above")]
-enum From {
+pub(super) enum From {
     Start,
     Now,
     End,

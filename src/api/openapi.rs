@@ -10,8 +10,12 @@ use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
 use utoipa::openapi::{Object, Type};
 
+use super::events::From;
 use super::problem::Wire;
+use super::runs::RunName;
 use super::{Ctx, json_bytes};
+use crate::domain::attempt::Phase;
+use crate::domain::object::ObjectId;
 
 /// What is said of the API as a whole.
 #[derive(OpenApi)]
@@ -24,7 +28,7 @@ use super::{Ctx, json_bytes};
                        words that are not known are refused in bodies.",
         license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
     ),
-    components(schemas(Wire<'static>)),
+    components(schemas(Wire<'static>, RunName, From, Phase, ObjectId)),
     tags(
         (name = "runs", description = "What runs, ran and shall run."),
         (name = "graph", description = "The latest plan as a graph."),
