@@ -181,6 +181,8 @@ impl Server {
             preview,
             page,
             metrics: Some(recorder.handle()),
+            access: Arc::default(),
+            limits: api::Limits::default(),
             shutdown: receiver.clone(),
         };
         let mut reader = Log::reader(&log, log::From::Start).await.unwrap();
@@ -202,7 +204,7 @@ impl Server {
         });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        let serving = tokio::spawn(api::serve(listener, api::router(api), receiver));
+        let serving = tokio::spawn(api::serve(listener, api::router(api), api::Limits::default(), receiver));
         Server { address, log, view, shutdown, serving }
     }
 
@@ -778,7 +780,10 @@ async fn the_page_runs_no_script_but_its_own() {
     assert!(!html.contains("<style") && !html.contains("style=") && !html.contains("onclick"));
     assert_eq!(html.matches("<script").count(), html.matches("<script type=\"module\" src=").count());
     let policy = server.get("/").await.header("content-security-policy").to_owned();
-    assert!(policy.starts_with("default-src 'none'; script-src 'self';") && !policy.contains("unsafe"), "{policy}");
+    assert!(
+        policy.starts_with("default-src 'none'; script-src 'self';") && !policy.contains("unsafe"),
+        "{policy}"
+    );
     assert!(policy.contains("require-trusted-types-for 'script'"), "{policy}");
     for (path, content_type) in [
         ("/js/main.js", "text/javascript; charset=utf-8"),

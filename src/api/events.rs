@@ -98,5 +98,6 @@ pub(super) async fn events_stream(
             return Err(Problem::bad_request(format!("from is `start` or `now`, not {other:?}")));
         }
     };
-    stream::respond(shared.api.log.clone(), &shared.tail, begin, shared.api.shutdown.clone()).await
+    let permit = shared.stream()?;
+    stream::respond(permit, shared.api.log.clone(), &shared.tail, begin, shared.api.shutdown.clone()).await
 }

@@ -52,14 +52,19 @@ pub(super) async fn openapi(State(shared): Ctx) -> Response {
     json_bytes(StatusCode::OK, shared.openapi.clone())
 }
 
-/// The document of routes that describe themselves.
-pub(super) fn text(described: &utoipa::openapi::OpenApi) -> Vec<u8> {
+/// The document of routes that describe themselves, at a server where calls that change something need a token, or not.
+pub(super) fn text(described: &utoipa::openapi::OpenApi, with_token: bool) -> Vec<u8> {
     let mut document = serde_json::to_value(described).unwrap_or_default();
     let schemas = document.pointer_mut("/components/schemas").and_then(Value::as_object_mut);
     schemas.into_iter().flat_map(Map::values_mut).for_each(nothing_left_out);
     let paths = document.pointer_mut("/paths").and_then(Value::as_object_mut);
     for (method, operation) in paths.into_iter().flat_map(Map::values_mut).flat_map(operations) {
-        complete(operation, method != "get");
+        let changes = method != "get";
+        complete(operation, changes, changes && with_token);
+    }
+    if with_token {
+        document["components"]["securitySchemes"] =
+            json!({ "token": { "type": "http", "scheme": "bearer" } });
     }
     // utoipa writes the names of the formats of unsigned integers with a hyphen.
     document.to_string().replace(r#""format":"u-int"#, r#""format":"uint"#).into_bytes()
@@ -70,7 +75,7 @@ fn operations(path: &mut Value) -> impl Iterator<Item = (&String, &mut Value)> {
 }
 
 /// What every operation does.
-fn complete(operation: &mut Value, changes: bool) {
+fn complete(operation: &mut Value, changes: bool, with_token: bool) {
     let parameters = operation.get_mut("parameters").and_then(Value::as_array_mut);
     for parameter in parameters.into_iter().flatten() {
         parameter.get_mut("schema").map(never_null);
@@ -93,6 +98,10 @@ fn complete(operation: &mut Value, changes: bool) {
     if changes {
         refusals.push(("403", "A page of another site may not call this."));
     }
+    if with_token {
+        refusals.push(("401", "The call does not show the token."));
+        operation["security"] = json!([{ "token": [] }]);
+    }
     let Some(responses) = operation.get_mut("responses").and_then(Value::as_object_mut) else { return };
     for (status, description) in refusals {
         responses.entry(status).or_insert_with(|| json!({ "description": description }));
@@ -100,6 +109,16 @@ fn complete(operation: &mut Value, changes: bool) {
     for (_, refusal) in responses.iter_mut().filter(|(status, _)| status.as_str() >= "400") {
         refusal["content"] =
             json!({ "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } } });
+    }
+    for (status, name, description) in [
+        ("401", "WWW-Authenticate", "How to show it: Bearer."),
+        ("503", "Retry-After", "When to try again, in seconds."),
+    ] {
+        if let Some(refusal) = responses.get_mut(status) {
+            let header =
+                json!({ "description": description, "required": true, "schema": { "type": "string" } });
+            refusal["headers"] = json!({ name: header });
+        }
     }
 }
 

@@ -48,6 +48,11 @@ impl Problem {
         Problem::new(StatusCode::BAD_REQUEST, detail)
     }
 
+    /// 401: the caller has to show a token.
+    pub(super) fn unauthorized(detail: impl Into<String>) -> Problem {
+        Problem::new(StatusCode::UNAUTHORIZED, detail)
+    }
+
     /// 403: the caller may not do this.
     pub(super) fn forbidden(detail: impl Into<String>) -> Problem {
         Problem::new(StatusCode::FORBIDDEN, detail)
@@ -119,6 +124,16 @@ impl IntoResponse for Problem {
         // Strings, a number and JSON that has been read before: serialization cannot fail.
         let json = serde_json::to_vec(&wire).unwrap_or_default();
         let content_type = HeaderValue::from_static("application/problem+json");
-        (self.status, [(header::CONTENT_TYPE, content_type)], json).into_response()
+        let mut response = (self.status, [(header::CONTENT_TYPE, content_type)], json).into_response();
+        let more = match self.status {
+            StatusCode::UNAUTHORIZED => Some((header::WWW_AUTHENTICATE, "Bearer realm=\"korch\"")),
+            // A second: what is away for longer is asked for again.
+            StatusCode::SERVICE_UNAVAILABLE => Some((header::RETRY_AFTER, "1")),
+            _ => None,
+        };
+        if let Some((name, value)) = more {
+            response.headers_mut().insert(name, HeaderValue::from_static(value));
+        }
+        response
     }
 }

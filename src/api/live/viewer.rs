@@ -65,6 +65,7 @@ pub(in crate::api) async fn live(
             return Err(no_run(run));
         }
     }
+    let permit = shared.stream()?;
     let seen = headers.get("last-event-id").and_then(|id| id.to_str().ok()).map(str::to_owned);
     let hello = Hello {
         version: env!("CARGO_PKG_VERSION"),
@@ -91,7 +92,7 @@ pub(in crate::api) async fn live(
         // Nobody looked before: what is shown first must be fresh.
         live.tell(true).await;
     }
-    Ok(event_stream(Body::from_stream(stream::unfold(viewer, Viewer::next))))
+    Ok(event_stream(Body::from_stream(stream::unfold(viewer, Viewer::next)), permit))
 }
 
 /// The messages of which only the last one counts: which were sent.
