@@ -88,6 +88,18 @@ export function kept(pose, box, size) {
 }
 
 /**
+ * Leaves no more of the stage empty than is needed: where the picture is smaller than the stage it stands in the middle.
+ * @param {Pose} pose @param {Box} box @param {Size} size @param {number} [top] what the stage covers at its top @returns {Pose}
+ */
+export function filled(pose, box, size, top = 0) {
+  const along = (value, least, most, room, before) => {
+    const [from, to] = [least - before / pose.k, most - room / pose.k];
+    return from > to ? (from + to) / 2 : Math.min(Math.max(value, from), to);
+  };
+  return { x: along(pose.x, box.x0, box.x1, size.width, 0), y: along(pose.y, box.y0, box.y1, size.height, top), k: pose.k };
+}
+
+/**
  * On the way from a pose to another; the scale changes by equal ratios, so that the way looks even.
  * @param {Pose} from @param {Pose} to @param {Size} size @param {number} part 0 to 1 @returns {Pose}
  */
