@@ -243,7 +243,7 @@ export function mount(root, { store, route }) {
       }
       chip.count.textContent = number(n);
       chip.button.setAttribute('aria-pressed', String(shown.types.has(type)));
-      chip.button.hidden = n === 0 && !shown.types.has(type);
+      chip.button.hidden = n === 0 && shown.types.size === 0;
     }
     const order = types.filter((type) => made.has(type)).map((type) => made.get(type).button);
     if (order.length !== chips.children.length) {
