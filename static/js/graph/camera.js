@@ -37,12 +37,12 @@ export function seen(pose, size, around = 0) {
 /**
  * Shows a whole box, in the middle.
  * @param {Box} box @param {Size} size
- * @param {{top?: number, side?: number, closest?: number}} [room] what the stage covers itself, in screen pixels
+ * @param {{top?: number, side?: number, bottom?: number, closest?: number}} [room] what the stage covers itself, in screen pixels
  * @returns {Pose}
  */
-export function fitted(box, size, { top = 0, side = 0, closest = 1 } = {}) {
+export function fitted(box, size, { top = 0, side = 0, bottom = side, closest = 1 } = {}) {
   const width = Math.max(1, size.width - 2 * side);
-  const height = Math.max(1, size.height - top - side);
+  const height = Math.max(1, size.height - top - bottom);
   const k = Math.min(closest, width / Math.max(1, box.x1 - box.x0), height / Math.max(1, box.y1 - box.y0));
   return {
     x: (box.x0 + box.x1) / 2 - size.width / 2 / k,

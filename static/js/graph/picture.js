@@ -11,8 +11,12 @@ import { Nodes } from './nodes.js';
 import { paintOver, paintUnder } from './overlay.js';
 
 const MARGIN = 128;
+const NARROW = 600;
+// All of a small graph on a large screen is no larger than this.
+const LARGEST = 1.5;
 const REST_MS = 100;
 const GLIDE_MS = 220;
+const HELD_MS = 350;
 const LIVELY_MS = 90;
 // Painted while moving where there are no more than these.
 const FEW_WORDS = 160;
@@ -62,6 +66,7 @@ export class Picture {
   #glide = null;
   #frame = 0;
   #timer = 0;
+  #held = 0;
   #movedAt = 0;
   #lastFrame = 0;
   #still = matchMedia('(prefers-reduced-motion: reduce)');
@@ -84,6 +89,7 @@ export class Picture {
   destroy() {
     cancelAnimationFrame(this.#frame);
     clearTimeout(this.#timer);
+    clearTimeout(this.#held);
     this.element.remove();
   }
 
@@ -158,7 +164,7 @@ export class Picture {
     for (const layer of [...this.#edgeLayers, this.#nodeLayer.canvas]) this.#measure(layer, this.#margin);
     for (const layer of [this.#underCanvas, this.#overCanvas]) this.#measure(layer, 0);
     this.#edgePose = null;
-    if (this.fits) this.pose = this.#whole();
+    if (this.fits && this.#held === 0) this.pose = this.#whole();
     this.repaint();
     this.#moved();
   }
@@ -170,7 +176,10 @@ export class Picture {
   }
 
   #whole() {
-    return this.scene ? fitted(this.scene.box, this.size, { top: this.top, side: 12 }) : { x: 0, y: 0, k: 1 };
+    if (!this.scene) return { x: 0, y: 0, k: 1 };
+    // The buttons stand at the right, on a narrow stage at the bottom: nothing lies under them.
+    const room = this.size.width < NARROW ? { side: 8, bottom: 52 } : { side: 52, bottom: 12 };
+    return fitted(this.scene.box, this.size, { top: this.top, closest: LARGEST, ...room });
   }
 
   /** @returns {number} the scale at which all is seen: there is no reason to go much farther away */
@@ -182,6 +191,15 @@ export class Picture {
   fit(glide = false) {
     this.fits = true;
     this.#go(this.#whole(), glide);
+  }
+
+  /** Stays for a moment as it is, whatever the stage's size becomes: a second click shall meet what the first one met. */
+  hold() {
+    clearTimeout(this.#held);
+    this.#held = setTimeout(() => {
+      this.#held = 0;
+      if (this.fits) this.fit(true);
+    }, HELD_MS);
   }
 
   /** @param {number} factor @param {number} [sx] @param {number} [sy] @param {boolean} [glide] */
