@@ -59,7 +59,7 @@ export function mount(root, { store, setLanguage, showKeys }) {
     progress.draw();
   }
   const offs = [
-    store.on('run', run), store.on('runs', picker.draw), store.on('states', progress.draw), store.on('time', progress.draw),
+    store.on('run', run), store.on('runs', picker.draw), store.on('states', progress.draw), store.on('time', () => { picker.draw(); progress.draw(); }),
     store.on('graph', progress.draw), store.on('members', members.draw), store.on('connection', members.draw),
   ];
   const tick = setInterval(progress.tick, TICK_MS);
@@ -95,13 +95,19 @@ function pickerOf(store) {
     if (select.value !== route.run) select.value = route.run;
     const { run } = store;
     select.title = run ? [run.run_id, run.requested_by, run.reason].filter(Boolean).join(' · ') : '';
-    const shows = run ? `${run.state} ${run.reason ?? ''}` : '';
-    if (shows === badge) return;
-    badge = shows;
-    state.title = run?.reason ?? '';
-    state.replaceChildren(...(run ? [stateBadge(run.state, 'run')] : []));
+    const was = run ? stateAt(run, store.time) : '';
+    if (was === badge) return;
+    badge = was;
+    state.replaceChildren(...(run ? [stateBadge(was, 'run')] : []));
   }
   return { element: el('div', { class: 'run-title' }, select, state), draw };
+}
+
+/** What the run's times say of it at an instant. */
+function stateAt(run, time) {
+  if (time === null) return run.state;
+  if (run.planned_at && time < Date.parse(run.planned_at)) return 'queued';
+  return run.finished_at && time < Date.parse(run.finished_at) ? 'running' : run.state;
 }
 
 /** A run by its state, when it was asked for, and by whom: nobody knows a run by its id. */

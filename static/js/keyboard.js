@@ -17,9 +17,19 @@ export function keyboard({ viewRoot }) {
     ]);
   }
 
+  /** A view that has more to do than to focus its search field does that itself. */
+  function search() {
+    const root = viewRoot();
+    root?.dispatchEvent(new CustomEvent('korch:search'));
+    if (root?.contains(document.activeElement) && typing(document.activeElement)) return;
+    const field = root?.querySelector('input[type="search"]');
+    field?.focus();
+    field?.select();
+  }
+
   const actions = {
     '?': show,
-    '/': () => viewRoot()?.dispatchEvent(new CustomEvent('korch:search')),
+    '/': search,
     Escape: () => { if (route.params.has('object')) select(null); },
     ...Object.fromEntries(VIEWS.map((view, i) => [String(i + 1), () => go({ view })])),
   };

@@ -63,20 +63,32 @@ export class Buffer {
       this.lines.push(line);
       this.#count(line, 1);
     }
-    this.#trim();
     this.want(this.#wanted);
+    this.#trim();
   }
 
+  /** What nobody looks for goes first: the few events of an object outlive the many of the others. */
   #trim() {
-    let gone = 0;
-    while (gone < this.lines.length && (this.lines.length - gone > KEPT || this.#chars > KEPT_CHARS)) {
-      this.#count(this.lines[gone], -1);
-      gone += 1;
+    const over = () => this.lines.length - gone.size > KEPT || this.#chars > KEPT_CHARS;
+    const gone = new Set();
+    if (!over()) return 0;
+    const drop = (line) => {
+      gone.add(line);
+      this.#count(line, -1);
+    };
+    if (this.shown.length < this.lines.length) {
+      const wanted = new Set(this.shown);
+      for (const line of this.lines) {
+        if (!over()) break;
+        if (!wanted.has(line)) drop(line);
+      }
     }
-    if (gone === 0) return 0;
-    const dropped = new Set(this.lines.splice(0, gone));
     let hidden = 0;
-    while (hidden < this.shown.length && dropped.has(this.shown[hidden])) hidden += 1;
+    while (hidden < this.shown.length && over()) {
+      drop(this.shown[hidden]);
+      hidden += 1;
+    }
+    this.lines = this.lines.filter((line) => !gone.has(line));
     this.shown.splice(0, hidden);
     return hidden;
   }

@@ -50,6 +50,11 @@ export function mount(root, { store, route }) {
   const jump = el('button', { type: 'button', class: 'primary jump', hidden: true, on: { click: () => list.follow() } });
   const list = new List({
     label: t('events.label'),
+    nameOf(line) {
+      const { graph } = store;
+      const here = graph !== null && line.object !== null && (line.run === null || line.run === graph.runId);
+      return (here ? graph.names[graph.indexOf.get(Number(line.object))] : null) ?? '';
+    },
     followed(following) {
       if (following) behind = 0;
       drawJump();
@@ -238,7 +243,7 @@ export function mount(root, { store, route }) {
       }
       chip.count.textContent = number(n);
       chip.button.setAttribute('aria-pressed', String(shown.types.has(type)));
-      chip.button.hidden = n === 0 && !shown.types.has(type);
+      chip.button.hidden = n === 0 && shown.types.size === 0;
     }
     const order = types.filter((type) => made.has(type)).map((type) => made.get(type).button);
     if (order.length !== chips.children.length) {
@@ -260,6 +265,7 @@ export function mount(root, { store, route }) {
   let run = runId();
   const offs = [
     store.on('time', timeChanged),
+    store.on('graph', () => list.redraw()), // objects have their names now
     store.on('run', () => {
       if (runId() === run) return;
       run = runId();

@@ -4,14 +4,14 @@
 import { SIGNS, pretty } from './record.js';
 import { copyButton } from '../table/clip.js';
 import { el } from '../dom.js';
-import { dateTime } from '../format.js';
+import { dateTime, duration } from '../format.js';
 import { language, t } from '../i18n.js';
 import { go, href, route } from '../router.js';
 
 const ROW = 28;
 const LINE = 18; // of the opened JSON
 const SPARE = 6;
-const OPENED = { least: 80, most: 360, rest: 56 };
+const OPENED = { least: 80, most: 360, rest: 64 };
 const NEAR = 24; // pixels from the end that are still the end
 
 export class List {
@@ -25,7 +25,7 @@ export class List {
   #sizes;
   #times = new Intl.DateTimeFormat(language() === 'fr' ? 'fr-FR' : 'en-GB', { hour: '2-digit', minute: '2-digit', second: '2-digit', fractionalSecondDigits: 3, hourCycle: 'h23' });
 
-  /** @param {{label:string, followed:(following:boolean)=>void}} told */
+  /** @param {{label:string, nameOf:(line:import('./record.js').Line)=>string, followed:(following:boolean)=>void}} told */
   constructor(told) {
     this.told = told;
     this.body = el('div', { class: 'events-body', role: 'list', 'aria-label': told.label });
@@ -126,12 +126,15 @@ export class List {
       el('time', { class: 'event-time', title: known ? dateTime(line.at) : null, text: time }),
       el('span', { class: 'event-type', dataset: { state } }, el('span', { class: 'glyph', 'aria-hidden': 'true', text: glyph }), el('span', { class: 'ellipsis', text: line.type || '?' })));
     const tail = [line.worker, line.attempt !== '' && line.attempt !== '1' ? t('events.attempt', { attempt: line.attempt }) : ''].filter(Boolean).join(' · ');
-    const note = [line.note, line.because === '' ? '' : t('table.becauseOf', { objects: line.because })].filter(Boolean).join(' · ');
+    const name = this.told.nameOf(line);
+    const note = [line.seconds === null ? '' : duration(line.seconds), line.note, line.because === '' ? '' : t('table.becauseOf', { objects: line.because })].filter(Boolean).join(' · ');
     return el('div', { class: expanded ? 'event is-open' : 'event', role: 'listitem', dataset: { type: line.type } },
       button,
       line.object === null
         ? el('span', { class: 'event-object' })
-        : el('a', { class: 'event-object', href: href({ params: objectParams(line.object) }), on: { click: (event) => openObject(event, line.object) }, text: line.object }),
+        : el('span', { class: 'event-object ellipsis', title: name === '' ? line.object : `${line.object} ${name}` },
+          el('a', { href: href({ params: objectParams(line.object) }), on: { click: (event) => openObject(event, line.object) }, text: line.object }),
+          name === '' ? null : el('bdi', { class: 'event-name', text: name })),
       el('span', { class: 'event-worker ellipsis', title: tail, text: tail }),
       el('span', { class: line.type === 'ObjectFailed' ? 'event-note ellipsis is-error' : 'event-note ellipsis', title: note, text: note }));
   }

@@ -25,6 +25,7 @@ const BECAUSE = 10;
  * @property {string|null} run
  * @property {string} worker
  * @property {string} attempt
+ * @property {number|null} seconds  how long the work took
  * @property {string} note  its error, its outcome, who asked
  * @property {string} because  the ids of the objects for which it is skipped
  * @property {string} text  its JSON on one line, the beginning of it where it is very long
@@ -44,6 +45,7 @@ export function lineOf(event) {
     run: typeof event?.run_id === 'string' ? event.run_id : null,
     worker: brief(event?.worker ?? meta.worker),
     attempt: brief(event?.attempt),
+    seconds: Number.isFinite(meta.duration_seconds) ? meta.duration_seconds : null,
     note: noteOf(event, meta),
     because: Array.isArray(meta.because) ? brief(meta.because.slice(0, BECAUSE).join(', ')) : '',
     text: whole.length > KEPT_CHARS ? whole.slice(0, KEPT_CHARS) : whole,

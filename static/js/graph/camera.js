@@ -37,12 +37,12 @@ export function seen(pose, size, around = 0) {
 /**
  * Shows a whole box, in the middle.
  * @param {Box} box @param {Size} size
- * @param {{top?: number, side?: number, closest?: number}} [room] what the stage covers itself, in screen pixels
+ * @param {{top?: number, side?: number, bottom?: number, closest?: number}} [room] what the stage covers itself, in screen pixels
  * @returns {Pose}
  */
-export function fitted(box, size, { top = 0, side = 0, closest = 1 } = {}) {
+export function fitted(box, size, { top = 0, side = 0, bottom = side, closest = 1 } = {}) {
   const width = Math.max(1, size.width - 2 * side);
-  const height = Math.max(1, size.height - top - side);
+  const height = Math.max(1, size.height - top - bottom);
   const k = Math.min(closest, width / Math.max(1, box.x1 - box.x0), height / Math.max(1, box.y1 - box.y0));
   return {
     x: (box.x0 + box.x1) / 2 - size.width / 2 / k,
@@ -85,6 +85,18 @@ export function kept(pose, box, size) {
     y: between(pose.y, box.y0 - size.height / pose.k + rim, box.y1 - rim),
     k: pose.k,
   };
+}
+
+/**
+ * Leaves no more of the stage empty than is needed: where the picture is smaller than the stage it stands in the middle.
+ * @param {Pose} pose @param {Box} box @param {Size} size @param {number} [top] what the stage covers at its top @returns {Pose}
+ */
+export function filled(pose, box, size, top = 0) {
+  const along = (value, least, most, room, before) => {
+    const [from, to] = [least - before / pose.k, most - room / pose.k];
+    return from > to ? (from + to) / 2 : Math.min(Math.max(value, from), to);
+  };
+  return { x: along(pose.x, box.x0, box.x1, size.width, 0), y: along(pose.y, box.y0, box.y1, size.height, top), k: pose.k };
 }
 
 /**

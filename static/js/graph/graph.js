@@ -424,11 +424,15 @@ class GraphView {
   }
 
   #click(x, y) {
-    if (this.#asked?.collapsed) return;
     this.stage.focus({ preventScroll: true });
+    if (this.#asked?.collapsed) {
+      const group = this.groups.at(x, y);
+      if (group >= 0) this.#expand(group);
+      return;
+    }
     const i = this.#objectAt(x, y);
-    // The panel that opens takes a part of the stage: the picture stays where it is.
-    this.picture.fits = false;
+    // The panel takes a part of the stage.
+    this.picture.hold();
     this.picture.setOver({ cursor: -1 });
     if (i >= 0) select(this.store.graph.ids[i]);
     else if (this.#asked?.object !== null) select(null);
@@ -491,7 +495,7 @@ class GraphView {
     if (this.#asked?.collapsed || !picture.scene) return;
     const cursor = this.#cursor();
     if (cursor >= 0) {
-      picture.fits = false;
+      picture.hold();
       select(this.store.graph.ids[cursor]);
       return;
     }

@@ -147,6 +147,13 @@ export class Groups {
     this.#boxes.forEach((box, g) => box.element.classList.toggle('is-marked', g === group));
   }
 
+  /** @param {number} x @param {number} y on the stage @returns {number} the group there, -1: none */
+  at(x, y) {
+    const { left, top } = this.stage.getBoundingClientRect();
+    const box = document.elementFromPoint(x + left, y + top)?.closest('.graph-group');
+    return box ? Number(box.dataset.group) : -1;
+  }
+
   /** Everything, where it stays legible; else its beginning. */
   start() {
     this.pose = fitted(this.#box, this.size, { top: this.top, side: 16 });

@@ -45,7 +45,7 @@ export function mark(ctx, state, x, y, w, h, strong, ground) {
       break;
     }
     case 6: { // skipped: a thin line
-      const thin = Math.max(1, Math.round(h / 3));
+      const thin = Math.min(h, Math.max(2, Math.round(h * 0.4)));
       ctx.fillRect(x, y + Math.round((h - thin) / 2), w, thin);
       break;
     }

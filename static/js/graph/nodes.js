@@ -217,7 +217,7 @@ export class Nodes {
       const name = graph.names[i];
       if (!name) continue;
       const start = whole ? left : left + (this.#ids.get(i)?.width ?? 0) + 5 * dpr;
-      if (right - start < 28 * dpr) continue;
+      if (right - start < 48 * dpr) continue; // two letters name nothing
       const { x, y } = boxOf(frame, scene, i);
       ctx.globalAlpha = look.dim?.[i] ? DIMMED : 1;
       ctx.fillText(elided(ctx, this.#names, i, name, right - start).text, x + start, y + h * (whole ? 0.7 : 0.52));

@@ -1,4 +1,4 @@
-// What comes and goes over the picture: the object under the pointer with its edges, the selected one, the one that the
+// What comes and goes over and under the boxes: the object under the pointer with its edges, the selected one, the one that the
 // keys are at, the match that is looked at, and a sign of life on those that run.
 
 import { STATES } from '../format.js';
@@ -37,22 +37,28 @@ export function edgesAround(scene, i) {
 }
 
 /**
+ * The edges around the object under the pointer; they lie under the boxes, on a canvas of their own.
+ * @param {CanvasRenderingContext2D} ctx @param {import('./frame.js').Frame} frame @param {import('./scene.js').Scene} scene
+ * @param {Record<string, any>} colours @param {number} hovered an object, or -1
+ */
+export function paintUnder(ctx, frame, scene, colours, hovered) {
+  ctx.clearRect(0, 0, ctx.canvas.width, ctx.canvas.height);
+  if (!scene.has(hovered)) return;
+  ctx.strokeStyle = colours.accent;
+  ctx.lineWidth = frame.dpr;
+  ctx.beginPath();
+  for (const e of edgesAround(scene, hovered)) curve(ctx, frame, scene, e);
+  ctx.stroke();
+}
+
+/**
  * @param {CanvasRenderingContext2D} ctx @param {import('./frame.js').Frame} frame @param {import('./scene.js').Scene} scene
  * @param {Uint8Array} states @param {Record<string, any>} colours @param {Over} over
  * @returns {boolean} whether something on it moves
  */
 export function paintOver(ctx, frame, scene, states, colours, over) {
   ctx.clearRect(0, 0, ctx.canvas.width, ctx.canvas.height);
-  if (scene.has(over.hovered)) {
-    ctx.strokeStyle = colours.accent;
-    ctx.globalAlpha = 0.85;
-    ctx.lineWidth = frame.dpr;
-    ctx.beginPath();
-    for (const e of edgesAround(scene, over.hovered)) curve(ctx, frame, scene, e);
-    ctx.stroke();
-    ctx.globalAlpha = 1;
-    ring(ctx, frame, scene, over.hovered, colours.accent, 1.5, 2);
-  }
+  if (scene.has(over.hovered)) ring(ctx, frame, scene, over.hovered, colours.accent, 1.5, 2);
   if (scene.has(over.match)) ring(ctx, frame, scene, over.match, colours['state-retrying'], 3, 5);
   if (scene.has(over.selected)) ring(ctx, frame, scene, over.selected, colours.text, 2.5, 4);
   if (scene.has(over.cursor)) ring(ctx, frame, scene, over.cursor, colours.focus, 2, 7, [5, 3]);

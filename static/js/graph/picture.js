@@ -4,16 +4,20 @@
 
 import { el } from '../dom.js';
 import { colours } from '../theme.js';
-import { between, centred, CLOSEST, covers, fitted, kept, panned, same, seen, shift, zoomed } from './camera.js';
+import { between, centred, CLOSEST, covers, filled, fitted, kept, panned, same, seen, shift, zoomed } from './camera.js';
 import { countIn, paint, sorted } from './edges.js';
 import { DUST, frameOf, LINE, levelOf } from './frame.js';
 import { Nodes } from './nodes.js';
-import { paintOver } from './overlay.js';
+import { paintOver, paintUnder } from './overlay.js';
 
 const MARGIN = 128;
+const NARROW = 600;
+// All of a small graph on a large screen is no larger than this.
+const LARGEST = 1.5;
 const REST_MS = 100;
 const GLIDE_MS = 220;
-const LIVELY_MS = 70;
+const HELD_MS = 350;
+const LIVELY_MS = 90;
 // Painted while moving where there are no more than these.
 const FEW_WORDS = 160;
 const FEW_MARKS = 900;
@@ -47,6 +51,8 @@ export class Picture {
   #edgeJob = null;
   #edgesStale = true;
   #edgeShare = 600;
+  #underCanvas = canvas('graph-under');
+  #under = null;
   #overCanvas = canvas('graph-over');
   #edges = null;
   #look = { dim: null, critical: null };
@@ -60,6 +66,7 @@ export class Picture {
   #glide = null;
   #frame = 0;
   #timer = 0;
+  #held = 0;
   #movedAt = 0;
   #lastFrame = 0;
   #still = matchMedia('(prefers-reduced-motion: reduce)');
@@ -75,13 +82,14 @@ export class Picture {
     this.#moved = moved;
     this.live = live;
     this.#edgeLayers[1].classList.add('is-hidden');
-    this.element = el('div', { class: 'graph-layers', 'aria-hidden': 'true' }, ...this.#edgeLayers, this.#nodeLayer.canvas, this.#overCanvas);
+    this.element = el('div', { class: 'graph-layers', 'aria-hidden': 'true' }, ...this.#edgeLayers, this.#underCanvas, this.#nodeLayer.canvas, this.#overCanvas);
     stage.append(this.element);
   }
 
   destroy() {
     cancelAnimationFrame(this.#frame);
     clearTimeout(this.#timer);
+    clearTimeout(this.#held);
     this.element.remove();
   }
 
@@ -133,6 +141,7 @@ export class Picture {
   /** Everything anew: another theme, another size. */
   repaint() {
     this.#nodes.restyle();
+    this.#under = null;
     this.#allNodes = true;
     this.#edgesStale = true;
     this.#overStale = true;
@@ -153,9 +162,9 @@ export class Picture {
     this.#margin = pixels(wanted, MARGIN) <= MOST_PIXELS ? MARGIN : 0;
     this.#dpr = Math.min(wanted, Math.max(1, Math.sqrt(MOST_PIXELS / pixels(1, this.#margin))));
     for (const layer of [...this.#edgeLayers, this.#nodeLayer.canvas]) this.#measure(layer, this.#margin);
-    this.#measure(this.#overCanvas, 0);
+    for (const layer of [this.#underCanvas, this.#overCanvas]) this.#measure(layer, 0);
     this.#edgePose = null;
-    if (this.fits) this.pose = this.#whole();
+    if (this.fits && this.#held === 0) this.pose = this.#whole();
     this.repaint();
     this.#moved();
   }
@@ -167,7 +176,10 @@ export class Picture {
   }
 
   #whole() {
-    return this.scene ? fitted(this.scene.box, this.size, { top: this.top, side: 12 }) : { x: 0, y: 0, k: 1 };
+    if (!this.scene) return { x: 0, y: 0, k: 1 };
+    // The buttons stand at the right, on a narrow stage at the bottom: nothing lies under them.
+    const room = this.size.width < NARROW ? { side: 8, bottom: 52 } : { side: 52, bottom: 12 };
+    return fitted(this.scene.box, this.size, { top: this.top, closest: LARGEST, ...room });
   }
 
   /** @returns {number} the scale at which all is seen: there is no reason to go much farther away */
@@ -179,6 +191,15 @@ export class Picture {
   fit(glide = false) {
     this.fits = true;
     this.#go(this.#whole(), glide);
+  }
+
+  /** Stays for a moment as it is, whatever the stage's size becomes: a second click shall meet what the first one met. */
+  hold() {
+    clearTimeout(this.#held);
+    this.#held = setTimeout(() => {
+      this.#held = 0;
+      if (this.fits) this.fit(true);
+    }, HELD_MS);
   }
 
   /** @param {number} factor @param {number} [sx] @param {number} [sy] @param {boolean} [glide] */
@@ -211,7 +232,10 @@ export class Picture {
     const [x, y] = [this.scene.x[i], this.scene.y[i]];
     const area = seen(this.#glide?.to ?? this.pose, this.size, -48);
     const inside = x > area.x0 && x < area.x1 && y > area.y0 + this.top / this.pose.k && y < area.y1;
-    if (!inside || this.pose.k < least) this.centre(x, y, { least });
+    if (inside && this.pose.k >= least) return;
+    const pose = centred(this.size, x, y, Math.max(this.pose.k, least));
+    this.fits = false;
+    this.#go(filled(pose, this.scene.box, this.size, this.top), true);
   }
 
   #within(pose) {
@@ -357,6 +381,17 @@ export class Picture {
     return later;
   }
 
+  /** Only when it is another object or another place: what moves above must not draw these edges again and again. */
+  #paintUnder(frame) {
+    const { scene } = this;
+    const { hovered } = this.#over;
+    const before = this.#under;
+    if (before && before.scene === scene && before.hovered === hovered && (hovered < 0 || same(before.frame, frame))) return;
+    this.#under = { scene, hovered, frame };
+    this.#underCanvas.hidden = hovered < 0;
+    if (hovered >= 0) paintUnder(this.#underCanvas.getContext('2d'), frame, scene, colours(), hovered);
+  }
+
   #paintSome(layer, frame, at, most, crowd) {
     const ctx = layer.getContext('2d');
     if (at === 0) clear(layer);
@@ -379,8 +414,11 @@ export class Picture {
       return this.#moves ? LIVELY_MS : null;
     }
     const frame = frameOf(pose, size, 0, this.#dpr);
+    this.#paintUnder(frame);
     const over = { ...this.#over, lively, dim: this.#look.dim };
     this.#moves = paintOver(this.#overCanvas.getContext('2d'), frame, this.scene, this.#states(), colours(), over);
+    // A canvas with nothing on it still costs when the page is put together without a graphics card.
+    this.#overCanvas.hidden = !this.#moves && Object.values(this.#over).every((i) => i < 0);
     [this.#overStale, this.#overPose, this.#overAt] = [false, pose, now];
     return this.#moves ? LIVELY_MS : null;
   }

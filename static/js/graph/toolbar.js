@@ -48,7 +48,7 @@ export function toolbar(told) {
   const toggles = Object.fromEntries(['failed', 'critical', 'focus', 'stages', 'legend'].map((name) => [name, toggle(name)]));
   toggles.legend.classList.add('is-last');
   const note = el('p', { class: 'graph-note', role: 'status' });
-  const element = el('div', { class: 'graph-toolbar', role: 'toolbar', 'aria-label': t('graph.toolbar') },
+  const element = el('div', { class: 'graph-toolbar', role: 'group', 'aria-label': t('graph.toolbar') },
     el('div', { class: 'graph-search', role: 'search' }, input, count, ...arrows), ...Object.values(toggles), note);
 
   return {

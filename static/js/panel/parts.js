@@ -63,6 +63,6 @@ export function refill(section, sign, build) {
   const scrolled = [...section.querySelectorAll('pre')].map((pre) => pre.scrollTop);
   section.dataset.sign = sign;
   section.replaceChildren(...build().filter(Boolean));
-  section.querySelectorAll('pre').forEach((pre, at) => { pre.scrollTop = scrolled[at] ?? 0; });
+  section.querySelectorAll('pre').forEach((pre, at) => { pre.scrollTop = scrolled[at] ?? (pre.closest('.stderr') ? pre.scrollHeight : 0); }); // what went wrong stands at the end
   if (focused) [...section.querySelectorAll('[data-key]')].find((node) => node.dataset.key === focused)?.focus({ preventScroll: true });
 }

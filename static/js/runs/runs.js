@@ -91,26 +91,27 @@ export function mount(root, { store, route }) {
   }
 
   function rowOf(run, longest) {
-    const shows = JSON.stringify([run, run.duration_seconds === null ? 0 : Math.round((run.duration_seconds / longest) * 200)]);
+    const passed = ago(beganAt(run), store.time ?? store.now());
+    const shows = JSON.stringify([run, passed, run.duration_seconds === null ? 0 : Math.round((run.duration_seconds / longest) * 200)]);
     const known = rows.get(run.run_id) ?? { row: el('tr'), shows: '' };
     rows.set(run.run_id, known);
     if (known.shows !== shows) {
       known.shows = shows;
       const key = known.row.contains(document.activeElement) ? document.activeElement.dataset.key : null;
-      known.row.replaceChildren(...cells(run, longest));
+      known.row.replaceChildren(...cells(run, longest, passed));
       if (key) known.row.querySelector(`[data-key="${key}"]`)?.focus();
     }
     return known.row;
   }
 
-  function cells(run, longest) {
+  function cells(run, longest, passed) {
     const began = beganAt(run);
     const counted = (n, state) => el('td', { class: 'number' }, n === null ? NOTHING : el('span', { class: n > 0 && state ? 'stated' : null, dataset: state ? { state } : {}, text: number(n) }));
     return [
       el('td', null, stateBadge(run.state)),
       el('td', null,
         el('a', { class: 'run-open', href: href({ run: run.run_id, view: 'graph', params: {} }), dataset: { key: 'open' }, title: run.run_id }, el('time', { datetime: began, text: dateTime(began) })),
-        el('span', { class: 'run-ago soft', text: ago(began, store.time ?? store.now()) })),
+        el('span', { class: 'run-ago soft', text: passed })),
       el('td', { class: 'run-by', title: run.requested_by, text: run.requested_by ?? NOTHING }),
       el('td', { class: 'run-duration' },
         el('span', { class: 'run-seconds', text: duration(run.duration_seconds) }),
@@ -154,9 +155,7 @@ export function mount(root, { store, route }) {
 
   const offs = [store.on('runs', draw), store.on('time', draw), store.on('connection', draw)];
   const ticking = setInterval(() => {
-    if (document.hidden) return;
-    for (const known of rows.values()) known.shows = ''; // how long ago it was
-    draw();
+    if (!document.hidden) draw(); // how long ago it was
   }, 30_000);
   draw();
 

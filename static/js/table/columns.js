@@ -80,19 +80,19 @@ export function columnsOf(read, chosen) {
     csv: (i) => (of(i) === null ? null : of(i) / 1000),
   });
   const parentIds = (i) => Array.from(graph.parents[i].subarray(0, TITLE_IDS), (parent) => graph.ids[parent]);
-  return [
+  const columns = [
     { key: 'id', head: t('table.id'), width: '84px', changes: false, number: true, sort: (i) => graph.ids[i], text: (i) => String(graph.ids[i]), csv: (i) => graph.ids[i] },
     { key: 'state', head: t('table.state'), width: '128px', changes: true, sort: (i) => URGENCY[store.state(i)], text: (i) => t(`state.${STATES[store.state(i)]}`), csv: (i) => STATES[store.state(i)] },
     {
       key: 'name',
       head: t('table.name'),
-      width: 'minmax(200px, 1.2fr)',
+      width: 'minmax(200px, 2fr)',
       changes: false,
       sort: (i) => sortKey(graph.names[i] ?? ''),
       text: (i) => graph.names[i] ?? '',
       csv: (i) => graph.names[i],
     },
-    { key: 'detail', head: t('table.detail'), width: 'minmax(240px, 2fr)', changes: true, sort: (i) => sortKey(detail(read, i)), text: (i) => detail(read, i), csv: (i) => detail(read, i) },
+    { key: 'detail', head: t('table.detail'), width: 'minmax(240px, 2.4fr)', changes: true, sort: (i) => sortKey(detail(read, i)), text: (i) => detail(read, i), csv: (i) => detail(read, i) },
     { key: 'stage', head: t('table.stage'), width: '124px', changes: false, sort: (i) => graph.stage[i], text: (i) => t(`stage.${STAGES[graph.stage[i]]}`), csv: (i) => STAGES[graph.stage[i]] },
     {
       key: 'criticality',
@@ -139,6 +139,17 @@ export function columnsOf(read, chosen) {
       csv: (i) => valueText(read.value(name, i)),
     })),
   ];
+  for (const column of columns) if (!column.changes) column.sort = once(column.sort);
+  return columns;
+}
+
+/** A key that never changes is made once. */
+function once(of) {
+  const known = [];
+  return (i) => {
+    if (known[i] === undefined) known[i] = of(i);
+    return known[i];
+  };
 }
 
 // Numbers and texts of the same field are ordered by one kind of key: texts in which numbers stand by their value.

@@ -57,20 +57,21 @@ export function inStates(places, states, wanted) {
  * @returns {Uint32Array}
  */
 export function sorted(places, keyOf, descending) {
-  const keys = new Map();
+  const keys = []; // by place; each is asked for once
   const valued = [];
   const empty = [];
   for (const i of places) {
     const key = keyOf(i);
     if (key === null || key === undefined || key === '' || Number.isNaN(key)) empty.push(i);
     else {
-      keys.set(i, key);
+      keys[i] = key;
       valued.push(i);
     }
   }
   const turn = descending ? -1 : 1;
   valued.sort((a, b) => {
-    const [x, y] = [keys.get(a), keys.get(b)];
+    const x = keys[a];
+    const y = keys[b];
     if (x < y) return -turn;
     if (x > y) return turn;
     return a - b;

@@ -37,6 +37,7 @@ export function mount(root, { store, route }) {
   let arranging = 0;
   let typing = 0;
   let opened = false;
+  let selectedBefore = null;
 
   const runId = () => store.run?.run_id ?? (here.run === 'latest' ? null : here.run);
   const errors = new Errors({ run: runId, graph: () => store.graph, found: () => { read.tick(); grid.draw(); } });
@@ -123,8 +124,8 @@ export function mount(root, { store, route }) {
     count();
     if (!opened && store.graph) {
       opened = true;
-      selectObject();
-      if (grid.active !== null) grid.centre(grid.active);
+      selectedBefore = selectObject();
+      if (selectedBefore !== null) grid.centre(selectedBefore);
     }
   }
 
@@ -182,6 +183,7 @@ export function mount(root, { store, route }) {
     const object = here.params.get('object');
     const i = object === null ? undefined : store.graph?.indexOf.get(Number(object));
     grid.select(i ?? null);
+    return i ?? null;
   }
 
   function asCsv() {
@@ -219,7 +221,9 @@ export function mount(root, { store, route }) {
       const before = shown;
       shown = parse(next.params);
       bar.show(shown);
-      selectObject();
+      const selected = selectObject();
+      if (selected !== null && selected !== selectedBefore) grid.reveal(selected);
+      selectedBefore = selected;
       if (shown.cols !== null && writeNames(shown.cols) !== writeNames(chosen)) {
         chosen = shown.cols;
         chooseFields();

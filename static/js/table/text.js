@@ -1,6 +1,7 @@
 // Text as people search and sort it: without accents, without case, numbers by their value.
 // Knows nothing of objects, of the page, of any language's words.
 
+const PLAIN = /^[\x00-\x7f]*$/;
 const MARKS = /\p{M}+/gu;
 
 /**
@@ -9,6 +10,7 @@ const MARKS = /\p{M}+/gu;
  * @returns {string}
  */
 export function fold(text) {
+  if (PLAIN.test(text)) return text.toLowerCase(); // many times faster
   return text.normalize('NFD').replace(MARKS, '').toLowerCase();
 }
 
@@ -18,7 +20,7 @@ export function fold(text) {
  * @returns {string}
  */
 export function sortKey(text) {
-  return fold(text).replace(/\d+/g, (digits) => digits.padStart(16, '0'));
+  return fold(text).replace(/\d+/g, (digits) => digits.padStart(12, '0'));
 }
 
 /**

@@ -14,12 +14,15 @@ export const FAILED = 5;
 export const SKIPPED = 6;
 export const CANCELLED = 7;
 
+const ROW = 4; // numbers in a story's row: t, state, attempt, worker
+
 /**
  * One object's story as attempts, oldest first. `start` is NaN for what never began, `end` is Infinity for what goes on.
- * @param {ArrayLike<{t:number,state:number,attempt:number,worker:string|null}>} rows
- * @returns {{attempt:number,ready:number,start:number,end:number,outcome:number,worker:string|null}[]}
+ * Read as the flat numbers they come in: at 50,000 objects a row object each is half a second of garbage.
+ * @param {ArrayLike<number>} story rows of t, state, attempt, worker (-1: none)
+ * @returns {{attempt:number,ready:number,start:number,end:number,outcome:number,worker:number}[]}
  */
-export function attemptsOf(rows) {
+export function attemptsOf(story) {
   const out = [];
   let open = null;
   const close = (t, outcome) => {
@@ -27,43 +30,44 @@ export function attemptsOf(rows) {
     open.outcome = outcome;
     open = null;
   };
-  const begin = (row, ready, start) => {
-    open = { attempt: row.attempt, ready, start, end: Infinity, outcome: start === start ? RUNNING : READY, worker: row.worker };
+  const begin = (attempt, worker, ready, start) => {
+    open = { attempt, ready, start, end: Infinity, outcome: start === start ? RUNNING : READY, worker };
     out.push(open);
   };
-  for (let k = 0; k < rows.length; k += 1) {
-    const row = rows[k];
-    if (row.state === READY) {
-      if (open && open.start !== open.start && open.attempt === row.attempt) continue;
-      if (open) close(row.t, RETRYING);
-      begin(row, row.t, NaN);
-    } else if (row.state === RUNNING) {
+  for (let at = 0; at < story.length; at += ROW) {
+    const [t, state, attempt, worker] = [story[at], story[at + 1], story[at + 2], story[at + 3]];
+    if (state === READY) {
+      if (open && open.start !== open.start && open.attempt === attempt) continue;
+      if (open) close(t, RETRYING);
+      begin(attempt, worker, t, NaN);
+    } else if (state === RUNNING) {
       if (open && open.start !== open.start) {
-        open.start = row.t;
-        open.attempt = row.attempt;
-        open.worker = row.worker;
-        open.outcome = RUNNING;
+        Object.assign(open, { start: t, attempt, worker, outcome: RUNNING });
       } else {
-        if (open) close(row.t, RETRYING);
-        begin(row, NaN, row.t);
+        if (open) close(t, RETRYING);
+        begin(attempt, worker, NaN, t);
       }
     } else if (open) {
       // An old worker never says when it began. What it answers ran from when it was ready, as far as anyone knows.
-      const unsaid = open.start !== open.start && (row.state === LOADED || row.state === FAILED) && row.worker !== null;
+      const unsaid = open.start !== open.start && (state === LOADED || state === FAILED) && worker >= 0;
       if (unsaid) {
         open.start = open.ready;
-        open.worker = row.worker;
+        open.worker = worker;
       }
-      close(row.t, row.state === WAITING ? RETRYING : row.state);
+      close(t, state === WAITING ? RETRYING : state);
     }
   }
   return out;
 }
 
 export class Attempts {
-  /** @param {number} objects @param {ArrayLike<number>} stages the stage of each object */
-  constructor(objects, stages) {
+  /**
+   * @param {number} objects @param {ArrayLike<number>} stages the stage of each object
+   * @param {(number: number) => string | null} nameOf a worker's name by its number in the stories
+   */
+  constructor(objects, stages, nameOf) {
     this.stages = stages;
+    this.nameOf = nameOf;
     this.first = new Int32Array(objects).fill(-1);
     this.count = 0;
     this.free = [];
@@ -108,15 +112,15 @@ export class Attempts {
 
   /**
    * Replaces what is known of one object. `bulk`: the queue's lists are filled later, all at once.
-   * @param {number} object @param {ArrayLike<object>} rows
+   * @param {number} object @param {ArrayLike<number>} story
    * @param {{added?:(a:number)=>void, moved?:(a:number, oldStart:number, oldEnd:number)=>void, removed?:(a:number)=>void}} lanes
    */
-  replace(object, rows, lanes, bulk = false) {
-    const fresh = attemptsOf(rows);
+  replace(object, story, lanes, bulk = false) {
+    const fresh = attemptsOf(story);
     let previous = -1;
     let a = this.first[object];
     for (const record of fresh) {
-      const worker = record.worker === null && record.start !== record.start ? -1 : this.#worker(record.worker);
+      const worker = record.worker < 0 && record.start !== record.start ? -1 : this.#worker(record.worker);
       if (a < 0) {
         a = this.#take();
         this.object[a] = object;
@@ -193,8 +197,9 @@ export class Attempts {
     return this.count - 1;
   }
 
-  #worker(name) {
-    const key = name ?? '';
+  /** By its name: a number holds for one connection only. */
+  #worker(number) {
+    const key = this.nameOf(number) ?? '';
     let index = this.workerOf.get(key);
     if (index === undefined) {
       index = this.workers.length;

@@ -49,7 +49,7 @@ export class Model {
       this.attempts = null;
       return;
     }
-    this.attempts = new Attempts(graph.n, graph.stage);
+    this.attempts = new Attempts(graph.n, graph.stage, (number) => this.store.workerName(number));
     this.lanes = new Lanes(this.attempts);
     this.seen = new Array(graph.n);
     this.stages = [0, 1, 2].filter((stage) => graph.stage.includes(stage));
@@ -61,7 +61,7 @@ export class Model {
   #read(i, story, lanes, bulk) {
     this.seen[i] = story;
     if (story.length > 0) this.latest = Math.max(this.latest, story[story.length - 4]);
-    this.attempts.replace(i, story.length > 0 ? this.store.rows(i) : [], lanes, bulk);
+    this.attempts.replace(i, story, lanes, bulk);
   }
 
   #settle(always = false) {

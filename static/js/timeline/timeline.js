@@ -25,6 +25,7 @@ import { View } from './view.js';
 import { wordsOf } from './words.js';
 
 const LIVE_MS = 100;
+const REPLAY_MS = 40;
 const GUTTER = 212;
 const WIDE = 720;
 const STEP = 0.15;
@@ -87,10 +88,10 @@ export function mount(root, { store, route }) {
     frame ||= requestAnimationFrame(paint);
   }
 
-  /** For what comes from the server: not faster than ten times a second, and never most of the time. */
-  function requestLater() {
+  /** For what comes from the server, and for a replay: not faster than so often, and never most of the time. */
+  function requestLater(apart = LIVE_MS) {
     if (timer || (dirty && frame)) return;
-    const wait = paintedAt + Math.max(LIVE_MS, cost * 4) - performance.now();
+    const wait = paintedAt + Math.max(apart, cost * 4) - performance.now();
     timer = setTimeout(() => {
       timer = 0;
       request(true);
@@ -331,7 +332,7 @@ export function mount(root, { store, route }) {
   function timeMoved() {
     const { time } = store;
     if (time !== null) view.reveal(time);
-    request(true);
+    requestLater(REPLAY_MS);
   }
 
   // The object that was chosen here need not be brought into sight; one that was chosen elsewhere does.
@@ -360,8 +361,8 @@ export function mount(root, { store, route }) {
     store.on('graph', () => read(null)),
     store.on('states', ({ changed }) => read(changed)),
     store.on('time', timeMoved),
-    store.on('run', requestLater),
-    store.on('members', requestLater),
+    store.on('run', () => requestLater()),
+    store.on('members', () => requestLater()),
     onTheme(() => {
       colour();
       request(true);

@@ -22,7 +22,7 @@ const ALL_FREE = 16; // up to so many slots, each free one is drawn
 
 /** @returns {{element:HTMLElement, show:(of:any)=>void, tick:(now:number)=>void}} */
 export function workerCard() {
-  const name = el('h3', { class: 'worker-name' });
+  const name = el('h2', { class: 'worker-name' });
   const state = el('span', { class: 'worker-state' });
   const about = el('p', { class: 'worker-about soft' });
   const did = el('dl', { class: 'worker-did' });

@@ -126,7 +126,7 @@ export function mount(root, { store }) {
     if (sign === led) return;
     led = sign;
     const parts = [];
-    if (known === null) parts.push(stateBadge('gone'), el('span', { text: t('workers.noLeader') }));
+    if (known === null) parts.push(el('strong', { text: t('workers.noLeader') }));
     else {
       const silent = duration(Math.floor(known.silent_seconds));
       parts.push(stateBadge(known.led ? 'up' : 'silent'), el('strong', { text: known.led ? t('workers.leader') : t('workers.leaderSilent', { duration: silent }) }),

@@ -60,13 +60,13 @@ after(async () => {
  * @param {'light' | 'dark'} [how.colorScheme]
  * @param {'reduce' | 'no-preference'} [how.reducedMotion]
  * @param {RegExp[]} [how.expected] what may go wrong in this test, as the console has it
- * @returns {Promise<import('playwright-core').Page & {wrongs: string[]}>}
+ * @returns {Promise<import('playwright-core').Page & {wrongs: string[] & {expect: (pattern: RegExp) => void}}>}
  */
 export async function visit(korch, { address = '', locale = 'en-US', viewport = WIDE, colorScheme = 'light', reducedMotion = 'no-preference', expected = [] } = {}) {
   const context = await (await theBrowser()).newContext({ locale, viewport, colorScheme, reducedMotion, timezoneId: 'Europe/Paris' });
   context.setDefaultTimeout(DEADLINE_MS / 2);
   const page = await context.newPage();
-  page.wrongs = watch(page, new URL(korch.page).origin, expected);
+  page.wrongs = watch(page, new URL(korch.page).origin, [...expected]);
   await page.addInitScript(() => {
     addEventListener('securitypolicyviolation', (event) => {
       console.error(`against the content security policy: ${event.violatedDirective} ${event.blockedURI} ${event.sample}`);
@@ -78,6 +78,8 @@ export async function visit(korch, { address = '', locale = 'en-US', viewport = 
 
 function watch(page, origin, expected) {
   const wrongs = [];
+  /** From now on this may go wrong, too. */
+  wrongs.expect = (pattern) => expected.push(pattern);
   const wrong = (text) => {
     if (!expected.some((pattern) => pattern.test(text))) wrongs.push(text);
   };
@@ -110,7 +112,7 @@ export function pageTest(name, how, body) {
     };
     try {
       await body({ korch, open });
-      for (const page of pages) assert.deepEqual(page.wrongs, [], 'what went wrong in the page');
+      for (const page of pages) assert.deepEqual([...page.wrongs], [], 'what went wrong in the page');
     } catch (error) {
       for (const [i, page] of pages.entries()) await keep(page, `${name} ${i + 1}`, error);
       throw error;

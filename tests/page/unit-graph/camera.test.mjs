@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { between, centred, covers, fitted, kept, panned, seen, shift, toScreen, toWorld, zoomed } from '../../../static/js/graph/camera.js';
+import { between, centred, covers, filled, fitted, kept, panned, seen, shift, toScreen, toWorld, zoomed } from '../../../static/js/graph/camera.js';
 
 const size = { width: 1000, height: 600 };
 const near = (a, b, why) => assert.ok(Math.abs(a - b) < 1e-6, `${why ?? ''} ${a} is not ${b}`);
@@ -50,6 +50,15 @@ test('the picture moves with the pointer, but never quite off the stage', () => 
     const area = seen(back, size);
     assert.ok(area.x1 > box.x0 && area.x0 < box.x1 && area.y1 > box.y0 && area.y0 < box.y1);
   }
+});
+
+test('a picture larger than the stage fills it; a smaller one stands in its middle', () => {
+  const large = { x0: 0, y0: 0, x1: 5000, y1: 4000 };
+  const corner = filled(centred(size, 5000, 4000, 1), large, size, 40);
+  assert.deepEqual(corner, { x: 4000, y: 3400, k: 1 });
+  assert.deepEqual(filled(centred(size, 0, 0, 1), large, size, 40), { x: 0, y: -40, k: 1 });
+  const small = { x0: 0, y0: 0, x1: 400, y1: 300 };
+  assert.deepEqual(filled(centred(size, 399, 1, 1), small, size), { x: -300, y: -150, k: 1 });
 });
 
 test('on the way between two poses the scale is between theirs, and both ends are right', () => {

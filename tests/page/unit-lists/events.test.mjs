@@ -36,10 +36,12 @@ test('the buffer keeps the last ones, their counts and what is shown of them', (
   let gone = 0;
   for (let n = 0; n < 3 * KEPT; n += 1) gone += buffer.add([lineOf(event(n, { event_type: n % 10 === 0 ? 'ObjectFailed' : 'ObjectReady' }))]);
   assert.equal(buffer.lines.length, KEPT);
-  assert.equal(buffer.shown.length, KEPT / 10);
-  assert.equal(gone, (2 * KEPT) / 10);
+  assert.equal(buffer.shown.length, (3 * KEPT) / 10, 'what is looked for outlives the rest');
+  assert.equal(gone, 0);
   assert.deepEqual([...buffer.counts.values()].reduce((a, b) => a + b), KEPT);
   assert.equal(buffer.lines.at(-1).object, String(3 * KEPT - 1));
+  buffer.want(everything);
+  assert.equal(buffer.add([lineOf(event(9e6))]), 1);
   buffer.add(Array.from({ length: 5 * KEPT }, (_, n) => lineOf(event(n))));
   assert.equal(buffer.lines.length, KEPT);
 });
@@ -49,6 +51,15 @@ test('what is fetched and what is streamed are one list, in order, each event on
   buffer.add([event(3), event(4)].map(lineOf));
   buffer.merge([event(1), event(2), event(3)].map(lineOf));
   assert.deepEqual(buffer.shown.map((line) => line.object), ['1', '2', '3', '4']);
+});
+
+test('older events of an object stay though newer ones of others are many', () => {
+  const buffer = new Buffer();
+  buffer.add(Array.from({ length: KEPT }, (_, n) => lineOf(event(n + 100))));
+  buffer.want({ ...everything, object: '7' });
+  buffer.merge([event(7)].map(lineOf));
+  buffer.add(Array.from({ length: KEPT }, (_, n) => lineOf(event(n + 10_000))));
+  assert.deepEqual(buffer.shown.map((line) => line.object), ['7']);
 });
 
 test('the buffer is bounded by characters too', () => {

@@ -9,12 +9,15 @@ import { stepFor, ticks, unitOf } from '../../../static/js/timeline/ticks.js';
 import { levelAt, peaks, Times } from '../../../static/js/timeline/times.js';
 import { View } from '../../../static/js/timeline/view.js';
 
-const row = (t, state, attempt = 1, worker = 'w') => ({ t, state, attempt, worker: state === 1 ? null : worker });
+const NAMES = ['w', 'v', 'other', 'old'];
+const nameOf = (number) => NAMES[number] ?? null;
+const row = (t, state, attempt = 1, worker = 'w') => [t, state, attempt, state === 1 ? -1 : NAMES.indexOf(worker)];
+const read = (rows) => attemptsOf(rows.flat()).map((record) => ({ ...record, worker: nameOf(record.worker) }));
 
 function build(stories) {
-  const attempts = new Attempts(stories.length, stories.map(() => 0));
+  const attempts = new Attempts(stories.length, stories.map(() => 0), nameOf);
   const lanes = new Lanes(attempts);
-  stories.forEach((story, object) => attempts.replace(object, story, lanes));
+  stories.forEach((story, object) => attempts.replace(object, story.flat(), lanes));
   lanes.flush();
   return { attempts, lanes };
 }
@@ -37,27 +40,27 @@ function checkLanes({ attempts, lanes }, expected) {
 
 test('a story becomes attempts: ready, start, end, how it ended', () => {
   const story = [row(10, 1), row(15, 2), row(30, 3), row(40, 1, 2), row(42, 2, 2, 'v'), row(60, 4, 2, 'v')];
-  assert.deepEqual(attemptsOf(story), [
+  assert.deepEqual(read(story), [
     { attempt: 1, ready: 10, start: 15, end: 30, outcome: 3, worker: 'w' },
     { attempt: 2, ready: 40, start: 42, end: 60, outcome: 4, worker: 'v' },
   ]);
 });
 
 test('what waits and what runs has no end yet; what is skipped or cancelled before its start has no bar', () => {
-  assert.deepEqual(attemptsOf([row(1, 6)]), []);
-  const [waits] = attemptsOf([row(5, 1)]);
+  assert.deepEqual(read([row(1, 6)]), []);
+  const [waits] = read([row(5, 1)]);
   assert.ok(Number.isNaN(waits.start) && waits.end === Infinity);
-  const [runs] = attemptsOf([row(5, 1), row(6, 2)]);
+  const [runs] = read([row(5, 1), row(6, 2)]);
   assert.equal(runs.end, Infinity);
-  const [cancelled] = attemptsOf([row(5, 1), row(9, 7)]);
+  const [cancelled] = read([row(5, 1), row(9, 7)]);
   assert.ok(Number.isNaN(cancelled.start));
   assert.equal(cancelled.end, 9);
 });
 
 test('an attempt whose worker was lost ends where it is ready again; an old worker ran since it was ready', () => {
-  const lost = attemptsOf([row(1, 1), row(2, 2), row(8, 1, 2), row(9, 2, 2)]);
+  const lost = read([row(1, 1), row(2, 2), row(8, 1, 2), row(9, 2, 2)]);
   assert.deepEqual([lost[0].end, lost[0].outcome, lost[1].ready], [8, 3, 8]);
-  const [foreign] = attemptsOf([row(1, 1), row(7, 4, 1, 'old')]);
+  const [foreign] = read([row(1, 1), row(7, 4, 1, 'old')]);
   assert.deepEqual([foreign.start, foreign.end, foreign.worker], [1, 7, 'old']);
 });
 
@@ -77,11 +80,11 @@ test('lanes kept up event by event are as good as lanes packed at once', () => {
     slots[slot] = start + 5 + random() * 20;
     return [row(start - random() * 10, 1), row(start, 2), row(slots[slot], 4)];
   });
-  const attempts = new Attempts(stories.length, stories.map(() => 0));
+  const attempts = new Attempts(stories.length, stories.map(() => 0), nameOf);
   const lanes = new Lanes(attempts);
-  const events = stories.flatMap((story, object) => story.map((step, k) => ({ t: step.t, object, upTo: k + 1 }))).sort((a, b) => a.t - b.t);
+  const events = stories.flatMap((story, object) => story.map((step, k) => ({ t: step[0], object, upTo: k + 1 }))).sort((a, b) => a.t - b.t);
   events.forEach((event, k) => {
-    attempts.replace(event.object, stories[event.object].slice(0, event.upTo), lanes);
+    attempts.replace(event.object, stories[event.object].slice(0, event.upTo).flat(), lanes);
     if (k % 7 === 0) lanes.flush();
   });
   lanes.flush();
@@ -91,11 +94,11 @@ test('lanes kept up event by event are as good as lanes packed at once', () => {
 
 test('a story told late, moved or taken back leaves no overlap and no leftover', () => {
   const { attempts, lanes } = build([[row(0, 1), row(1, 2), row(5, 4)], [row(0, 1), row(6, 2), row(9, 4)]]);
-  attempts.replace(0, [row(0, 1), row(1, 2), row(8, 4)], lanes);
+  attempts.replace(0, [row(0, 1), row(1, 2), row(8, 4)].flat(), lanes);
   lanes.flush();
   checkLanes({ attempts, lanes }, 2);
   assert.equal(lanes.workers[0].lanes.length, 2);
-  attempts.replace(0, [row(0, 1), row(1, 2, 1, 'other'), row(8, 4, 1, 'other')], lanes);
+  attempts.replace(0, [row(0, 1), row(1, 2, 1, 'other'), row(8, 4, 1, 'other')].flat(), lanes);
   lanes.flush();
   checkLanes({ attempts, lanes }, 2);
   assert.deepEqual(lanes.workers.map((worker) => worker.lanes.length), [1, 1]);
@@ -108,8 +111,8 @@ test('a story told late, moved or taken back leaves no overlap and no leftover',
 test('how many are ready and run: the same, kept up or filled at once', () => {
   const stories = [[row(0, 1), row(4, 2), row(9, 4)], [row(1, 1), row(2, 2)], [row(3, 1)], [row(1, 1), row(6, 7)]];
   const { attempts } = build(stories);
-  const bulk = new Attempts(4, [0, 0, 0, 0]);
-  stories.forEach((story, object) => bulk.replace(object, story, {}, true));
+  const bulk = new Attempts(4, [0, 0, 0, 0], nameOf);
+  stories.forEach((story, object) => bulk.replace(object, story.flat(), {}, true));
   bulk.fillQueue();
   for (const [t, ready, running] of [[0, 1, 0], [1, 3, 0], [3, 3, 1], [5, 2, 2], [10, 1, 1]]) {
     for (const { queue } of [attempts, bulk]) {
