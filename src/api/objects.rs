@@ -17,7 +17,7 @@ use super::problem::Problem;
 use super::runs::{RunName, is_known, no_run, run_id};
 use super::{Answer, Ctx, blocking, json_bytes, views};
 use crate::domain::event::{Entry, RunId};
-use crate::domain::object::ObjectId;
+use crate::domain::object::{MAX_OBJECT_ID, ObjectId};
 
 /// So many fields are told in one answer.
 const MOST_FIELDS: usize = 8;
@@ -62,8 +62,8 @@ impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
 
 /// The id that a path names.
 pub(super) fn object_id(text: &str) -> Result<ObjectId, Problem> {
-    let id = text.parse().map(ObjectId);
-    id.map_err(|_| Problem::not_found(format!("{text:?} is no object's id: ids are numbers")))
+    let id = text.parse().ok().filter(|id| *id <= MAX_OBJECT_ID).map(ObjectId);
+    id.ok_or_else(|| Problem::not_found(format!("{text:?} is no object's id: ids are numbers")))
 }
 
 /// That a run has no such object.
