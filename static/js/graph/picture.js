@@ -26,6 +26,8 @@ const FEW_EDGES = 150;
 const CROWD = 6_000;
 // No canvas larger than this, in pixels: a 4K screen has 8 million.
 const MOST_PIXELS = 14e6;
+// Around the stage there is more to paint only where that is cheap.
+const ROOMY_PIXELS = 3e6;
 // Objects of a picture this small that change are all painted anew: not more often than this.
 const DUST_MS = 250;
 
@@ -50,6 +52,7 @@ export class Picture {
   #edgePose = null;
   #edgeJob = null;
   #edgesStale = true;
+  #edgesAt = 0;
   #edgeShare = 600;
   #underCanvas = canvas('graph-under');
   #under = null;
@@ -69,6 +72,9 @@ export class Picture {
   #held = 0;
   #movedAt = 0;
   #lastFrame = 0;
+  #cost = 0; // how long a frame is that paints all objects, ms
+  #paintedAll = false;
+  #wordless = new Set(); // painted but for their words: those come in the next frames
   #still = matchMedia('(prefers-reduced-motion: reduce)');
 
   /**
@@ -159,7 +165,7 @@ export class Picture {
     if (width === this.size.width && height === this.size.height && wanted === this.#dpr) return;
     this.size = { width, height };
     const pixels = (dpr, margin) => (width + 2 * margin) * (height + 2 * margin) * dpr * dpr;
-    this.#margin = pixels(wanted, MARGIN) <= MOST_PIXELS ? MARGIN : 0;
+    this.#margin = pixels(wanted, MARGIN) <= ROOMY_PIXELS ? MARGIN : 0;
     this.#dpr = Math.min(wanted, Math.max(1, Math.sqrt(MOST_PIXELS / pixels(1, this.#margin))));
     for (const layer of [...this.#edgeLayers, this.#nodeLayer.canvas]) this.#measure(layer, this.#margin);
     for (const layer of [this.#underCanvas, this.#overCanvas]) this.#measure(layer, 0);
@@ -287,10 +293,12 @@ export class Picture {
     else if (later.length > 0) this.#wakeIn(Math.min(...later));
   }
 
-  /** Learns from how long the last frame took how many edges the next one may draw. */
+  /** Learns from how long the last frame took what the next one may draw. */
   #pace(now) {
     const took = now - this.#lastFrame;
     this.#lastFrame = now;
+    if (this.#paintedAll && took < 2_000) this.#cost = took;
+    this.#paintedAll = false;
     if (!this.#edgeJob || took > 1_000) return;
     if (took > 45) this.#edgeShare = Math.max(150, this.#edgeShare * 0.6);
     else if (took < 26) this.#edgeShare = Math.min(3_000, this.#edgeShare * 1.3);
@@ -310,24 +318,31 @@ export class Picture {
     const frame = frameOf(layer.pose, size, this.#margin, this.#dpr);
     const tiny = levelOf(frame, scene.nodeHeight) === DUST;
     if (first || (elsewhere && !wait) || this.#allNodes) {
-      this.#nodes.all(ctx, frame, scene, states, look);
+      this.#wordless = new Set(this.#nodes.all(ctx, frame, scene, states, look, FEW_WORDS));
       layer.at = now;
+      this.#paintedAll = true;
       this.#allNodes = false;
       this.#changed.clear();
     } else if (this.#changed.size > 0) {
       if (tiny && now - layer.at < DUST_MS) return DUST_MS;
       this.#nodes.some(ctx, frame, scene, states, look, this.#changed);
+      for (const i of this.#changed) this.#wordless.delete(i);
       if (tiny) layer.at = now;
       this.#changed.clear();
     }
+    const rest = this.#paintedAll ? [] : [...this.#wordless].slice(0, FEW_WORDS);
+    if (rest.length > 0) this.#nodes.words(ctx, frame, scene, look, rest);
+    for (const i of rest) this.#wordless.delete(i);
     place(layer.canvas, layer.pose, pose, this.#margin);
+    if (this.#wordless.size > 0) return 0;
     return wait ? REST_MS : null;
   }
 
   /** Whether to move what is painted for now: it still covers the stage, or was painted only just before. */
   #putOff(painted, age, moving) {
     if (!moving && !this.#glide) return false;
-    return covers(painted, this.pose, this.size, this.#margin) ? age < 400 : age < 140;
+    // Painting shall not take more than a fifth of the time, however slow it is here.
+    return age < Math.max(covers(painted, this.pose, this.size, this.#margin) ? 400 : 140, 5 * this.#cost);
   }
 
   #few(scene, pose) {
@@ -354,7 +369,8 @@ export class Picture {
         this.#edgesStale = false;
       } else if (!this.#edgeJob || this.#edgesStale) {
         const putOff = !this.#edgesStale && (moving || this.#glide) && this.#edgePose !== null;
-        if (putOff && covers(this.#edgePose, pose, size, this.#margin)) later = REST_MS;
+        const recent = performance.now() - this.#edgesAt < Math.max(500, 10 * this.#cost);
+        if (putOff && (recent || covers(this.#edgePose, pose, size, this.#margin))) later = REST_MS;
         else {
           // The first ones are seen as they come; after that, the old ones stay until the new ones are all there.
           const onto = this.#edgePose === null ? front : back;
@@ -370,6 +386,7 @@ export class Picture {
       if (job.at >= job.edges.order.length) {
         if (job.onto === back) this.#swap();
         this.#edgePose = job.pose;
+        this.#edgesAt = performance.now();
         this.#edgeJob = null;
         later = same(job.pose, pose) ? null : 0;
       } else {
