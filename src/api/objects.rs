@@ -116,8 +116,8 @@ pub(super) async fn fields(
         let entries = run.board()?.objects().iter().map(|object| object.entry.clone());
         Some((run.plan_key()?, entries.collect::<Vec<Entry>>()))
     });
-    let (plan, entries) =
-        known.ok_or_else(|| Problem::not_found(format!("run {id} is not planned, unknown, or too long ago")))?;
+    let (plan, entries) = known
+        .ok_or_else(|| Problem::not_found(format!("run {id} is not planned, unknown, or too long ago")))?;
     let count = names.split(',').filter(|name| !name.is_empty()).count();
     if count > MOST_FIELDS {
         return Err(Problem::bad_request(format!("at most {MOST_FIELDS} names at a time, not {count}")));
@@ -127,7 +127,8 @@ pub(super) async fn fields(
         let mut fields: BTreeMap<&str, Vec<Option<&RawValue>>> =
             wanted.iter().map(|name| (*name, Vec::with_capacity(entries.len()))).collect();
         for entry in &entries {
-            let of_entry = entry.as_ref().and_then(|entry| serde_json::from_str::<Fields<'_>>(entry.get()).ok());
+            let of_entry =
+                entry.as_ref().and_then(|entry| serde_json::from_str::<Fields<'_>>(entry.get()).ok());
             for (name, values) in &mut fields {
                 values.push(of_entry.as_ref().and_then(|of_entry| of_entry.get(name)));
             }

@@ -131,7 +131,9 @@ async fn ask(shared: &Shared, request: event::Request) -> Answer {
         }
         let (_, finished) = run.finished.as_ref()?;
         let detail = match finished.reason.as_deref() {
-            Some("bad-catalogue") => "the catalogue cannot be planned: `problems` lists all that is wrong with it",
+            Some("bad-catalogue") => {
+                "the catalogue cannot be planned: `problems` lists all that is wrong with it"
+            }
             Some("nothing-to-retry") => "the run cannot be retried: `problems` says why",
             _ => return Some(Ok((None, Vec::new()))), // it ended before anybody planned it
         };

@@ -73,8 +73,9 @@ pub(super) async fn events(
 ) -> Answer {
     let asked = query(asked)?;
     let until = asked.until.as_deref().map(|text| {
-        text.parse::<Timestamp>()
-            .map_err(|_| Problem::bad_request(format!("until is a time such as 2026-01-31T03:00:00Z, not {text:?}")))
+        text.parse::<Timestamp>().map_err(|_| {
+            Problem::bad_request(format!("until is a time such as 2026-01-31T03:00:00Z, not {text:?}"))
+        })
     });
     let mut wanted = Wanted {
         until: until.transpose()?,

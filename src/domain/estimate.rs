@@ -64,9 +64,8 @@ fn ms(seconds: f64) -> u64 {
 impl Durations {
     /// What is expected of each object; `earlier` is what earlier runs measured, by position, and may be empty.
     pub fn of(board: &Board, earlier: &[Option<u64>]) -> Durations {
-        let measured: Vec<Option<u64>> = (0..board.len())
-            .map(|i| measured_ms(board, i).or(earlier.get(i).copied().flatten()))
-            .collect();
+        let measured: Vec<Option<u64>> =
+            (0..board.len()).map(|i| measured_ms(board, i).or(earlier.get(i).copied().flatten())).collect();
         let mut sums = [(0_u64, 0_u64); Stage::ALL.len()];
         for (ms, object) in measured.iter().zip(board.objects()) {
             if let Some(ms) = ms {
@@ -209,7 +208,8 @@ impl<'a> Rest<'a> {
             }
             for child in self.board.children(i) {
                 self.unmet[child] = self.unmet[child].saturating_sub(1);
-                if self.unmet[child] == 0 && !self.doomed[child] && self.board.phase(child) == Phase::Waiting {
+                if self.unmet[child] == 0 && !self.doomed[child] && self.board.phase(child) == Phase::Waiting
+                {
                     self.offer(child);
                 }
             }

@@ -197,13 +197,7 @@ impl Scheduler {
     }
 
     /// The end of a run that could not be planned, why in a word, and everything that is wrong.
-    pub fn refused(
-        &self,
-        now: Now,
-        run: &Run,
-        reason: &str,
-        problems: Option<Arc<RawValue>>,
-    ) -> Vec<Event> {
+    pub fn refused(&self, now: Now, run: &Run, reason: &str, problems: Option<Arc<RawValue>>) -> Vec<Event> {
         let mut decision = self.over(now, run, Outcome::Failed, Some(reason.into()));
         if let Some(Event { body: Body::RunFinished(finished), .. }) = decision.events.first_mut() {
             finished.problems = problems;

@@ -271,7 +271,9 @@ impl Orchestrator {
             Some(old) => match self.again(old) {
                 Ok(objects) => {
                     let refresh = move || planning.refresh(objects).map(|objects| (objects, Vec::new()));
-                    tokio::task::spawn_blocking(refresh).await?.map_err(|problems| ("bad-catalogue", problems))
+                    tokio::task::spawn_blocking(refresh)
+                        .await?
+                        .map_err(|problems| ("bad-catalogue", problems))
                 }
                 Err(problem) => Err(("nothing-to-retry", problem)),
             },

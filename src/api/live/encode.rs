@@ -145,7 +145,13 @@ impl Encoder {
         })
     }
 
-    fn stories(&mut self, run: &Run, board: &Board, objects: impl Iterator<Item = usize>, whole: bool) -> String {
+    fn stories(
+        &mut self,
+        run: &Run,
+        board: &Board,
+        objects: impl Iterator<Item = usize>,
+        whole: bool,
+    ) -> String {
         let end = run.finished.as_ref().map(|(at, _)| at.as_millisecond());
         let mut rows = String::new();
         // Writing to a String cannot fail.
@@ -153,7 +159,8 @@ impl Encoder {
             let _ = write!(rows, "{}[{i}", if rows.is_empty() { "" } else { "," });
             for step in board.attempts(i).story(board.retries()) {
                 let worker = step.attempt.filter(|_| step.phase != Phase::Ready).and_then(|attempt| {
-                    let assigned = attempt.assignment.and_then(|assignment| run.worker_name(assignment.instance));
+                    let assigned =
+                        attempt.assignment.and_then(|assignment| run.worker_name(assignment.instance));
                     assigned.or_else(|| attempt.answer.as_ref()?.worker.as_ref())
                 });
                 let (at, phase) = (step.at.as_millisecond(), step.phase as u8);

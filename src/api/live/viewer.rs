@@ -182,7 +182,8 @@ impl Viewer {
         told.turn_to(run);
         // A connection that broke goes on where it was.
         let place = self.seen.take().and_then(|id| self.live.place_of(&id, run));
-        self.place = place.filter(|place| told.feeds.get(&run).is_some_and(|feed| feed.after(*place).is_some()));
+        self.place =
+            place.filter(|place| told.feeds.get(&run).is_some_and(|feed| feed.after(*place).is_some()));
     }
 
     fn lines(&mut self) {

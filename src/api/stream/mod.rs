@@ -212,7 +212,8 @@ impl Viewer {
             return chunk.bytes;
         }
         let position = self.frames.position().to_vec();
-        let seen = |record: &Record| position.get(record.partition as usize).is_some_and(|at| record.offset < *at);
+        let seen =
+            |record: &Record| position.get(record.partition as usize).is_some_and(|at| record.offset < *at);
         let new: Vec<Arc<Record>> = chunk.records.iter().filter(|record| !seen(record)).cloned().collect();
         let bytes = self.own(&new);
         self.frames.advance(&chunk.after);

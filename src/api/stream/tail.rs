@@ -210,5 +210,8 @@ impl Drop for Seat {
 
 /// Whether a position has everything before another one.
 pub(super) fn is_past(position: &[u64], other: &[u64]) -> bool {
-    other.iter().enumerate().all(|(partition, offset)| position.get(partition).copied().unwrap_or(0) >= *offset)
+    other
+        .iter()
+        .enumerate()
+        .all(|(partition, offset)| position.get(partition).copied().unwrap_or(0) >= *offset)
 }

@@ -195,7 +195,11 @@ pub(in crate::api) struct LiveRun<'a> {
 
 impl<'a> LiveRun<'a> {
     /// The view of a run that is kept in full.
-    pub(in crate::api) fn of(run: &'a Run, estimate: Option<&'a EstimateView>, now: Timestamp) -> LiveRun<'a> {
+    pub(in crate::api) fn of(
+        run: &'a Run,
+        estimate: Option<&'a EstimateView>,
+        now: Timestamp,
+    ) -> LiveRun<'a> {
         LiveRun {
             run: RunView::of(run, now),
             stages: StageView::all(run),
