@@ -2,13 +2,17 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context;
 use clap::builder::FalseyValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::api::{Access, Origin, Token};
 use crate::domain::object::ObjectId;
 use crate::domain::plan::Missing;
+use crate::exit::UsageError;
 
 pub mod client;
 pub mod roles;
@@ -102,9 +106,52 @@ pub struct UpArgs {
     /// Where the page listens. `off`: nowhere.
     #[arg(long, env = "KORCH_UI_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:4200")]
     pub ui_listen: Listen,
+    /// Who may call the API.
+    #[command(flatten)]
+    pub access: AccessArgs,
     /// How the summary of each run is written.
     #[arg(long, short, env = "KORCH_OUTPUT", value_enum, default_value_t = Output::Human)]
     pub output: Output,
+}
+
+/// Who may call the API.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "API")]
+pub struct AccessArgs {
+    /// A file with a token on its first line that every call which changes something has to show. KORCH_API_TOKEN may hold
+    /// the token instead.
+    #[arg(long, env = "KORCH_API_TOKEN_FILE", value_name = "FILE")]
+    pub api_token_file: Option<PathBuf>,
+    /// Another site whose pages may call the API, such as https://lake.example. May be repeated.
+    #[arg(long, env = "KORCH_CORS_ORIGIN", value_name = "ORIGIN", value_delimiter = ',')]
+    pub cors_origin: Vec<Origin>,
+}
+
+/// The variable that holds the token. There is no such flag: everyone on a machine can read the flags of others.
+pub const TOKEN: &str = "KORCH_API_TOKEN";
+
+impl AccessArgs {
+    /// Who may call.
+    ///
+    /// # Errors
+    /// When the token's file cannot be read, or what should be a token is none.
+    pub fn access(&self) -> anyhow::Result<Arc<Access>> {
+        let (from, token) = match &self.api_token_file {
+            Some(file) => {
+                let text = std::fs::read_to_string(file)
+                    .with_context(|| format!("--api-token-file {} cannot be read", file.display()))?;
+                let line = text.lines().next().unwrap_or_default().trim().to_owned();
+                (format!("the token in --api-token-file {}", file.display()), Some(line))
+            }
+            None => {
+                let token = std::env::var_os(TOKEN).map(|token| token.to_string_lossy().into_owned());
+                (TOKEN.to_owned(), token)
+            }
+        };
+        let token = token.map(|token| Token::new(&token)).transpose();
+        let token = token.map_err(|why| UsageError(format!("{from} {why}")))?;
+        Ok(Arc::new(Access { token, origins: self.cors_origin.clone() }))
+    }
 }
 
 /// What a worker does with an object.

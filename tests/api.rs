@@ -181,6 +181,8 @@ impl Server {
             preview,
             page,
             metrics: Some(recorder.handle()),
+            access: Arc::default(),
+            limits: api::Limits::default(),
             shutdown: receiver.clone(),
         };
         let mut reader = Log::reader(&log, log::From::Start).await.unwrap();
@@ -199,7 +201,7 @@ impl Server {
         });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        let serving = tokio::spawn(api::serve(listener, api::router(api), receiver));
+        let serving = tokio::spawn(api::serve(listener, api::router(api), api::Limits::default(), receiver));
         Server { address, log, view, shutdown, serving }
     }
 

@@ -426,9 +426,11 @@ fn leaderless() -> Leaderless {
             preview: None,
             page: false,
             metrics: None,
+            access: Arc::default(),
+            limits: api::Limits::default(),
             shutdown: receiver.clone(),
         });
-        tokio::spawn(api::serve(listener, router, receiver));
+        tokio::spawn(api::serve(listener, router, api::Limits::default(), receiver));
         tokio::spawn(async move {
             loop {
                 view.fold_events(&reader.next(Duration::from_secs(60)).await.unwrap());

@@ -1,8 +1,8 @@
 //! What callers send: bodies, queries, numbers. What is not understood is a problem that says why.
 
 use axum::body::Bytes;
-use axum::extract::Query;
-use axum::extract::rejection::{BytesRejection, QueryRejection};
+use axum::extract::rejection::{BytesRejection, PathRejection, QueryRejection};
+use axum::extract::{Path, Query};
 use axum::http::{HeaderMap, StatusCode, header};
 use serde::Deserialize;
 
@@ -10,6 +10,9 @@ use super::problem::Problem;
 
 /// A body may have so many bytes.
 pub(super) const MAX_BODY_BYTES: usize = 256 * 1024;
+
+/// More retries are nobody's wish.
+const MAX_RETRIES: u32 = 1000;
 
 /// `?limit=`.
 #[derive(Deserialize)]
@@ -50,6 +53,14 @@ pub(super) fn body<T: Default + for<'a> Deserialize<'a>>(
         .map_err(|error| Problem::bad_request(format!("the body is not as expected: {error}")))
 }
 
+/// How often a failed object may be tried again, as the flags have it.
+pub(super) fn retries(asked: Option<u32>) -> Result<Option<u32>, Problem> {
+    if asked.is_some_and(|asked| asked > MAX_RETRIES) {
+        return Err(Problem::bad_request(format!("retries is a number from 0 to {MAX_RETRIES}")));
+    }
+    Ok(asked)
+}
+
 /// A number in a query, from 1 to `max`.
 pub(super) fn limit(text: Option<&str>, default: usize, max: usize) -> Result<usize, Problem> {
     let Some(text) = text else { return Ok(default) };
@@ -57,6 +68,10 @@ pub(super) fn limit(text: Option<&str>, default: usize, max: usize) -> Result<us
         Ok(limit @ 1..) if limit <= max => Ok(limit),
         _ => Err(Problem::bad_request(format!("limit is a number from 1 to {max}, not {text:?}"))),
     }
+}
+
+pub(super) fn path<T>(path: Result<Path<T>, PathRejection>) -> Result<T, Problem> {
+    path.map(|Path(path)| path).map_err(|rejection| Problem::bad_request(rejection.body_text()))
 }
 
 pub(super) fn query<T>(query: Result<Query<T>, QueryRejection>) -> Result<T, Problem> {

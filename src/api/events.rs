@@ -6,6 +6,7 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use super::ask::{LimitQuery, limit, query};
 use super::problem::Problem;
@@ -14,9 +15,43 @@ use super::{Answer, Ctx, json_bytes, views};
 use crate::log::Record;
 use crate::view::KEPT_EVENTS;
 
+/// The last events.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "the answer is put together from what stands in the log, byte by byte")]
+struct LastEvents {
+    /// Events as they stand in the log; docs/asyncapi.yaml describes each type.
+    last_events: Vec<LogEvent>,
+}
+
+/// An event as it stands in the log: what else it carries goes by its type.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "as above")]
+pub(super) struct LogEvent {
+    event_type: String,
+}
+
+/// Where a stream begins; `end` is another word for `now`.
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+#[allow(dead_code, reason = "as above")]
+pub(super) enum From {
+    Start,
+    Now,
+    End,
+}
+
 /// How many events are shown where the caller does not say.
 const DEFAULT_EVENTS: usize = 10;
 
+/// The last events, the oldest of them first
+#[utoipa::path(
+    get, path = "/events/last", tag = "events",
+    params(("limit" = Option<usize>, Query, description = "At most so many; 10, where it is not given.", minimum = 1, maximum = 1000)),
+    responses(
+        (status = 200, description = "Events as they stand in the log.", body = LastEvents),
+        (status = 400, description = "The limit is no number of that range."),
+    )
+)]
 pub(super) async fn events_last(
     State(shared): Ctx,
     asked: Result<Query<LimitQuery>, QueryRejection>,
@@ -34,6 +69,21 @@ pub(super) struct StreamQuery {
     from: Option<String>,
 }
 
+/// The events as they come, as Server-Sent Events
+///
+/// Each event's JSON is an unnamed message. An id of another log, or one older than its start, is answered by an event
+/// named `reset`, then the log from its start. A comment comes at least every 15 s. Order holds within a partition.
+#[utoipa::path(
+    get, path = "/events/stream", tag = "events",
+    params(
+        ("from" = Option<From>, Query, description = "`start`: begin with the log's first event. By default with the next one."),
+        ("Last-Event-ID" = Option<String>, Header, description = "The id of the last message that was seen: the stream goes on behind it, none is lost and none comes twice."),
+    ),
+    responses(
+        (status = 200, description = "An endless stream.", body = String, content_type = "text/event-stream"),
+        (status = 400, description = "`from` is no such word."),
+    )
+)]
 pub(super) async fn events_stream(
     State(shared): Ctx,
     headers: HeaderMap,
@@ -48,5 +98,6 @@ pub(super) async fn events_stream(
             return Err(Problem::bad_request(format!("from is `start` or `now`, not {other:?}")));
         }
     };
-    stream::respond(shared.api.log.clone(), &shared.tail, begin, shared.api.shutdown.clone()).await
+    let permit = shared.stream()?;
+    stream::respond(permit, shared.api.log.clone(), &shared.tail, begin, shared.api.shutdown.clone()).await
 }

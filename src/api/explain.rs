@@ -1,18 +1,36 @@
 //! `GET /runs/{id}/explain/{object}`: why an object does not run.
 
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use jiff::Timestamp;
 
+use super::ask::path;
 use super::objects::{no_object, object_id};
 use super::problem::Problem;
-use super::runs::{is_known, no_run, run_id};
+use super::runs::{RunName, is_known, no_run, run_id};
 use super::{Answer, Ctx, blocking, json};
-use crate::domain::explain::Situation;
+use crate::domain::explain::{Explanation, Situation};
+use crate::domain::object::ObjectId;
 use crate::domain::scheduler::Now;
 
-/// Answers with an [`Explanation`](crate::domain::explain::Explanation).
-pub(super) async fn explain(State(shared): Ctx, Path((id, object)): Path<(String, String)>) -> Answer {
+/// Why an object does not run, down to the objects that are the cause
+#[utoipa::path(
+    get, path = "/runs/{id}/explain/{object}", tag = "runs",
+    params(
+        ("id" = RunName, Path, description = "The run."),
+        ("object" = ObjectId, Path, description = "The object."),
+    ),
+    responses(
+        (status = 200, description = "Where it stands, and why.", body = Explanation),
+        (status = 404, description = "There is no such run, or it has no such object."),
+    )
+)]
+pub(super) async fn explain(
+    State(shared): Ctx,
+    named: Result<Path<(String, String)>, PathRejection>,
+) -> Answer {
+    let (id, object) = path(named)?;
     let id = run_id(&shared, &id)?;
     let object = object_id(&object)?;
     let explained = blocking(move || {

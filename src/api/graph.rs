@@ -4,15 +4,18 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use axum::body::Bytes;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use parking_lot::Mutex;
 use rustc_hash::{FxHashMap, FxHashSet};
 use serde::Serialize;
+use utoipa::ToSchema;
 
+use super::ask::path;
 use super::objects::{Fields, no_object, object_id};
 use super::problem::Problem;
-use super::runs::{names, no_run, run_id};
+use super::runs::{RunName, names, no_run, run_id};
 use super::{Answer, Ctx, Shared, blocking, json_bytes};
 use crate::domain::event::{Entry, RunId};
 use crate::domain::graph::Graph;
@@ -97,7 +100,8 @@ fn unplanned(shared: &Shared, run: RunId) -> Problem {
 }
 
 /// A whole graph, a field a column: objects are places in these arrays.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Graph)]
 struct GraphView<'a> {
     run_id: RunId,
     plan: String,
@@ -108,9 +112,11 @@ struct GraphView<'a> {
     fields: Vec<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = ObjectColumns)]
 struct Columns<'a> {
     id: &'a [ObjectId],
+    #[schema(value_type = Vec<Option<String>>)]
     name: &'a [Option<Box<str>>],
     stage: Vec<u8>,
     criticality: Vec<u8>,
@@ -118,7 +124,8 @@ struct Columns<'a> {
     parents: Vec<Vec<u32>>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Layout)]
 struct LayoutView<'a> {
     method: Method,
     node_width: f64,
@@ -130,7 +137,8 @@ struct LayoutView<'a> {
     bands: Vec<BandView>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Band)]
 struct BandView {
     stage: u8,
     x0: f64,
@@ -154,7 +162,7 @@ impl<'a> LayoutView<'a> {
 }
 
 /// The objects of each stage and column together, for graphs that are too large to show each.
-#[derive(Default, Serialize)]
+#[derive(Default, Serialize, ToSchema)]
 struct Groups {
     stage: Vec<u8>,
     level: Vec<u32>,
@@ -220,9 +228,19 @@ fn field_names(entries: &[Entry]) -> Vec<String> {
     names
 }
 
-/// `GET /runs/{id}/graph`.
-pub(super) async fn graph(State(shared): Ctx, Path(id): Path<String>) -> Answer {
-    let id = run_id(&shared, &id)?;
+/// A run's graph, and where everything stands in a picture of it
+///
+/// Objects are places in the arrays: a field a column. Fixed for a plan.
+#[utoipa::path(
+    get, path = "/runs/{id}/graph", tag = "graph",
+    params(("id" = RunName, Path, description = "The run.")),
+    responses(
+        (status = 200, description = "The graph.", body = GraphView<'static>),
+        (status = 404, description = "There is no such run, it is not planned, or it is too long ago."),
+    )
+)]
+pub(super) async fn graph(State(shared): Ctx, id: Result<Path<String>, PathRejection>) -> Answer {
+    let id = run_id(&shared, &path(id)?)?;
     let key = shared.api.view.read(|known| known.history.run(id).and_then(|run| run.plan_key()));
     let key = key.ok_or_else(|| unplanned(&shared, id))?;
     let mut graphs = shared.pictures.graphs.lock().await;
@@ -267,7 +285,7 @@ fn render(shared: &Shared, id: RunId) -> Result<(PlanKey, Bytes), Problem> {
 }
 
 /// An object's ancestors and descendants, laid out by themselves.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Around<'a> {
     plan: String,
     /// The objects, as places in the whole graph.
@@ -275,8 +293,23 @@ struct Around<'a> {
     layout: LayoutView<'a>,
 }
 
-/// `GET /runs/{id}/graph/{object}`.
-pub(super) async fn around(State(shared): Ctx, Path((id, object)): Path<(String, String)>) -> Answer {
+/// An object's ancestors and descendants, laid out by themselves
+#[utoipa::path(
+    get, path = "/runs/{id}/graph/{object}", tag = "graph",
+    params(
+        ("id" = RunName, Path, description = "The run."),
+        ("object" = ObjectId, Path, description = "The object."),
+    ),
+    responses(
+        (status = 200, description = "A part of the graph.", body = Around<'static>),
+        (status = 404, description = "There is no such run, it is not planned, or it has no such object."),
+    )
+)]
+pub(super) async fn around(
+    State(shared): Ctx,
+    named: Result<Path<(String, String)>, PathRejection>,
+) -> Answer {
+    let (id, object) = path(named)?;
     let id = run_id(&shared, &id)?;
     let object = object_id(&object)?;
     let json = blocking(move || {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use utoipa::ToSchema;
 
 use super::problem::Problem;
 use super::{Answer, Ctx, json_bytes};
@@ -16,11 +17,46 @@ pub(super) const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8"
 /// A log that has not answered for so long is away.
 const SILENCE: Duration = Duration::from_secs(5);
 
+/// That a process is well.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "the answer is a text that never changes")]
+struct Well {
+    #[schema(schema_with = super::openapi::ok)]
+    status: &'static str,
+}
+
+/// That it is there.
 pub(super) async fn alive() -> Response {
     json_bytes(StatusCode::OK, r#"{"status":"ok"}"#)
 }
 
-pub(super) async fn ready(State(shared): Ctx) -> Answer {
+/// Whether the process is there
+#[utoipa::path(
+    get, path = "/health", tag = "processes",
+    responses((status = 200, description = "It is.", body = Well))
+)]
+pub(super) async fn health() -> Response {
+    alive().await
+}
+
+/// Whether the process is there
+#[utoipa::path(
+    get, path = "/livez", tag = "processes",
+    responses((status = 200, description = "It is.", body = Well))
+)]
+pub(super) async fn livez() -> Response {
+    alive().await
+}
+
+/// Whether the process can answer: the log is read to its end and can be reached
+#[utoipa::path(
+    get, path = "/readyz", tag = "processes",
+    responses(
+        (status = 200, description = "It can.", body = Well),
+        (status = 503, description = "It cannot, and why: the log is not yet read to its end, or does not answer."),
+    )
+)]
+pub(super) async fn readyz(State(shared): Ctx) -> Answer {
     if !shared.api.view.read(|known| known.ready) {
         return Err(Problem::unavailable("the log is not yet read to its end, or cannot be reached"));
     }
@@ -34,6 +70,14 @@ pub(super) async fn ready(State(shared): Ctx) -> Answer {
     Ok(alive().await)
 }
 
+/// The metrics, as Prometheus reads them
+#[utoipa::path(
+    get, path = "/metrics", tag = "processes",
+    responses(
+        (status = 200, description = "Prometheus text.", body = String, content_type = METRICS_TYPE),
+        (status = 404, description = "The process keeps none."),
+    )
+)]
 pub(super) async fn metrics(State(shared): Ctx) -> Answer {
     let Some(handle) = &shared.api.metrics else {
         return Err(Problem::not_found("this process keeps no metrics"));

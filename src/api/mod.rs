@@ -2,27 +2,30 @@
 //! the fold.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
+use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{StatusCode, header};
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
-use axum::serve::ListenerExt as _;
+use axum::routing::get;
 use jiff::Timestamp;
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde::Serialize;
 use serde_json::value::RawValue;
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tower_http::catch_panic::CatchPanicLayer;
+use utoipa::OpenApi as _;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::domain::event::{Body, Event, PlannedObject, RunId};
 use crate::log::{Log, NewRecord};
 use crate::telemetry;
 use crate::view::View;
 
+mod access;
 mod ask;
 mod dag;
 mod events;
@@ -32,16 +35,21 @@ mod guard;
 mod health;
 mod live;
 mod objects;
+mod openapi;
 mod orchestrate;
 mod page;
 mod problem;
 mod runs;
+mod serve;
 mod story;
 mod stream;
 mod views;
 mod workers;
 
+pub use access::{Access, Origin, Token};
+use guard::Guard;
 use problem::Problem;
+pub use serve::{Limits, serve};
 
 /// What would run for these targets, read from the catalogue anew; or every problem.
 pub type Preview = Arc<dyn Fn(&[String]) -> Result<Vec<PlannedObject>, Refused> + Send + Sync>;
@@ -68,6 +76,10 @@ pub struct Api {
     pub page: bool,
     /// Renders the metrics, where the process has them.
     pub metrics: Option<PrometheusHandle>,
+    /// Who may call.
+    pub access: Arc<Access>,
+    /// How much callers may take.
+    pub limits: Limits,
     /// True: the process is ending, and every open stream with it.
     pub shutdown: watch::Receiver<bool>,
 }
@@ -75,66 +87,85 @@ pub struct Api {
 impl Api {
     /// Whether a call that changes something needs a token.
     fn token_required(&self) -> bool {
-        false
+        self.access.token.is_some()
     }
 }
-
-/// After the process was told to end, connections may take so long.
-const LINGER: Duration = Duration::from_secs(3);
 
 /// What all requests share.
 struct Shared {
     api: Api,
     /// What was rendered before.
     renders: runs::Renders,
+    /// What the API is.
+    openapi: Bytes,
     pictures: graph::Pictures,
     live: Arc<live::Live>,
     tail: Arc<stream::Tail>,
     /// Whoever reads the log for an answer has one of these.
-    readers: tokio::sync::Semaphore,
+    readers: Semaphore,
+    /// Every open stream has one of these.
+    streams: Arc<Semaphore>,
+}
+
+impl Shared {
+    /// Leave to open a stream.
+    fn stream(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        let permit = self.streams.clone().try_acquire_owned();
+        permit.map_err(|_| Problem::unavailable("too many streams are open: try again in a moment"))
+    }
 }
 
 type Ctx = State<Arc<Shared>>;
 type Answer = Result<Response, Problem>;
 
+/// The routes of the API, each with its description.
+fn routes() -> OpenApiRouter<Arc<Shared>> {
+    OpenApiRouter::with_openapi(openapi::Document::openapi())
+        .routes(routes!(orchestrate::orchestrate))
+        .routes(routes!(dag::dag))
+        .routes(routes!(dag::dag_json))
+        .routes(routes!(dag::dag_dot))
+        .routes(routes!(events::events_last))
+        .routes(routes!(events::events_stream))
+        .routes(routes!(runs::runs))
+        .routes(routes!(runs::run))
+        .routes(routes!(runs::cancel))
+        .routes(routes!(orchestrate::retry))
+        .routes(routes!(explain::explain))
+        .routes(routes!(story::run_events))
+        .routes(routes!(objects::fields))
+        .routes(routes!(graph::graph))
+        .routes(routes!(graph::around))
+        .routes(routes!(objects::object))
+        .routes(routes!(live::live))
+        .routes(routes!(workers::workers))
+        .routes(routes!(health::health))
+        .routes(routes!(health::livez))
+        .routes(routes!(health::readyz))
+        .routes(routes!(health::metrics))
+        .routes(routes!(openapi::openapi))
+}
+
 /// The routes of the API, and of the page where it is served.
 pub fn router(api: Api) -> Router {
+    let (mut router, described) = routes().split_for_parts();
     let with_page = api.page;
+    let guard = Guard::new(api.access.clone(), &api.limits);
+    let cors = (!api.access.origins.is_empty()).then(|| guard::cors(&api.access.origins));
     let shared = Arc::new(Shared {
         renders: runs::Renders::default(),
+        openapi: openapi::text(&described, api.token_required()).into(),
         pictures: graph::Pictures::default(),
         live: live::Live::new(api.view.clone(), api.shutdown.clone()),
         tail: stream::Tail::new(api.view.clone(), api.log.id(), api.shutdown.clone()),
-        readers: tokio::sync::Semaphore::new(story::READERS),
+        readers: Semaphore::new(story::READERS),
+        streams: Arc::new(Semaphore::new(api.limits.streams)),
         api,
     });
-    let mut router = Router::new()
-        .route("/orchestrate", post(orchestrate::orchestrate))
-        .route("/dag", get(dag::dag))
-        .route("/dag/json", get(dag::dag_json))
-        .route("/dag/dot", get(dag::dag_dot))
-        .route("/events/last", get(events::events_last))
-        .route("/events/stream", get(events::events_stream))
-        .route("/runs", get(runs::runs))
-        .route("/runs/{id}", get(runs::run))
-        .route("/runs/{id}/cancel", post(runs::cancel))
-        .route("/runs/{id}/retry", post(orchestrate::retry))
-        .route("/runs/{id}/explain/{object}", get(explain::explain))
-        .route("/runs/{id}/events", get(story::events))
-        .route("/runs/{id}/fields", get(objects::fields))
-        .route("/runs/{id}/graph", get(graph::graph))
-        .route("/runs/{id}/graph/{object}", get(graph::around))
-        .route("/runs/{id}/objects/{object}", get(objects::object))
-        .route("/live", get(live::live))
-        .route("/workers", get(workers::workers))
-        .route("/health", get(health::alive))
-        .route("/livez", get(health::alive))
-        .route("/readyz", get(health::ready))
-        .route("/metrics", get(health::metrics));
     if with_page {
         router = router.merge(page::routes());
     }
-    router
+    let router = router
         .fallback(async |request: Request| {
             Problem::not_found(format!("there is nothing at {}", request.uri().path()))
         })
@@ -144,8 +175,13 @@ pub fn router(api: Api) -> Router {
         })
         .layer(DefaultBodyLimit::max(ask::MAX_BODY_BYTES))
         .layer(CatchPanicLayer::custom(Problem::of_panic))
-        .layer(middleware::from_fn(guard::guard))
-        .with_state(shared)
+        .layer(middleware::from_fn_with_state(guard, guard::guard))
+        .with_state(shared);
+    match cors {
+        // Before the guard: what it refuses a page is told too.
+        Some(cors) => router.layer(cors),
+        None => router,
+    }
 }
 
 /// What a worker serves: that it is there, and its metrics.
@@ -156,33 +192,6 @@ pub fn worker_router(metrics: PrometheusHandle) -> Router {
         .route("/health", get(health::alive))
         .route("/livez", get(health::alive))
         .route("/readyz", get(health::alive))
-}
-
-/// Serves until `shutdown` says true; viewers that then do not take what is sent to them are cut off.
-///
-/// # Errors
-/// When the listener fails.
-pub async fn serve(
-    listener: tokio::net::TcpListener,
-    router: Router,
-    shutdown: watch::Receiver<bool>,
-) -> std::io::Result<()> {
-    let over = |mut shutdown: watch::Receiver<bool>| async move {
-        // An error: the sender is gone, and with it whoever could say so.
-        let _ = shutdown.wait_for(|over| *over).await;
-    };
-    let listener = listener.tap_io(|connection| {
-        if let Err(error) = connection.set_nodelay(true) {
-            tracing::debug!("a connection stays slow: {error}");
-        }
-    });
-    let serving = std::future::IntoFuture::into_future(
-        axum::serve(listener, router).with_graceful_shutdown(over(shutdown.clone())),
-    );
-    tokio::select! {
-        result = serving => result,
-        () = async { over(shutdown).await; tokio::time::sleep(LINGER).await } => Ok(()),
-    }
 }
 
 fn json(status: StatusCode, value: &impl Serialize) -> Answer {

@@ -4,16 +4,17 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
-use axum::extract::rejection::QueryRejection;
+use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 
-use super::ask::query;
+use super::ask::{path, query};
 use super::problem::Problem;
-use super::runs::{is_known, no_run, run_id};
+use super::runs::{RunName, is_known, no_run, run_id};
 use super::{Answer, Ctx, blocking, json_bytes, views};
 use crate::domain::event::{Entry, RunId};
 use crate::domain::object::ObjectId;
@@ -72,8 +73,23 @@ pub(super) fn no_object(run: RunId, object: ObjectId) -> Problem {
     ))
 }
 
-/// `GET /runs/{id}/objects/{object}`.
-pub(super) async fn object(State(shared): Ctx, Path((id, object)): Path<(String, String)>) -> Answer {
+/// One object of a run, with its entry, its parents and its children
+#[utoipa::path(
+    get, path = "/runs/{id}/objects/{object}", tag = "runs",
+    params(
+        ("id" = RunName, Path, description = "The run."),
+        ("object" = ObjectId, Path, description = "The object."),
+    ),
+    responses(
+        (status = 200, description = "The object.", body = views::ObjectDetail<'static>),
+        (status = 404, description = "There is no such run, it has no such object, or it is too long ago."),
+    )
+)]
+pub(super) async fn object(
+    State(shared): Ctx,
+    named: Result<Path<(String, String)>, PathRejection>,
+) -> Answer {
+    let (id, object) = path(named)?;
     let id = run_id(&shared, &id)?;
     let object = object_id(&object)?;
     let json = shared.api.view.read(|known| {
@@ -97,20 +113,36 @@ pub(super) struct FieldsQuery {
 }
 
 /// Fields of all objects, each with a value for every object in the order of the plan.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Fields)]
 struct FieldsView<'a> {
     plan: String,
+    #[schema(value_type = BTreeMap<String, Vec<Value>>)]
     fields: BTreeMap<&'a str, Vec<Option<&'a RawValue>>>,
 }
 
-/// `GET /runs/{id}/fields?names=A,B`.
+/// Fields of all entries of a run's objects
+///
+/// Each with a value for every object in the order of the plan, null where an entry has no such field.
+#[utoipa::path(
+    get, path = "/runs/{id}/fields", tag = "runs",
+    params(
+        ("id" = RunName, Path, description = "The run."),
+        ("names" = Option<Vec<String>>, Query, description = "The names of the fields, at most eight; a name with a comma cannot be asked for.", style = Form, explode = false, max_items = 8),
+    ),
+    responses(
+        (status = 200, description = "The values.", body = FieldsView<'static>),
+        (status = 400, description = "Too many names."),
+        (status = 404, description = "There is no such run, it is not planned, or it is too long ago."),
+    )
+)]
 pub(super) async fn fields(
     State(shared): Ctx,
-    Path(id): Path<String>,
+    id: Result<Path<String>, PathRejection>,
     asked: Result<Query<FieldsQuery>, QueryRejection>,
 ) -> Answer {
     let names = query(asked)?.names.unwrap_or_default();
-    let id = run_id(&shared, &id)?;
+    let id = run_id(&shared, &path(id)?)?;
     let known = shared.api.view.read(|known| {
         let run = known.history.run(id)?;
         let entries = run.board()?.objects().iter().map(|object| object.entry.clone());

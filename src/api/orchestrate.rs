@@ -3,15 +3,16 @@
 use std::time::Duration;
 
 use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
+use axum::extract::rejection::{BytesRejection, PathRejection};
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::ask::body;
+use super::ask::{body, path, retries};
 use super::problem::Problem;
-use super::runs::{is_known, no_run, run_id};
+use super::runs::{RunName, is_known, no_run, run_id};
 use super::{Answer, Ctx, Shared, blocking, json, publish};
 use crate::domain::event::{self, Body, RunId};
 use crate::domain::object::ObjectId;
@@ -23,37 +24,63 @@ const PLAN_WAIT: Duration = Duration::from_secs(5);
 const ORDER_SAMPLE: usize = 20;
 
 /// The body of `POST /orchestrate`. A word that is not known is an error: `target` for `targets` would run everything.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[schema(as = RunRequest)]
+#[serde(deny_unknown_fields)]
 struct Wish {
+    /// The final objects to run, with what they need: `3005`, `"3005"` or `"+3005"`. None: all of them.
     targets: Option<Vec<Target>>,
+    /// Who asks, for people.
     requested_by: Option<String>,
+    /// How often a failed object that is worth another try is tried again; by default as the orchestrator is set.
+    #[schema(maximum = 1000)]
     retries: Option<u32>,
 }
 
-#[derive(Debug, Deserialize)]
+/// A final object: its id, also as text.
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(untagged, expecting = "a target is text or a number")]
 enum Target {
     Text(String),
-    Id(u64),
+    Id(ObjectId),
 }
 
-#[derive(Serialize)]
+/// A request that stands in the log.
+#[derive(Serialize, ToSchema)]
 struct Accepted {
+    #[schema(schema_with = super::openapi::ok)]
     status: &'static str,
+    /// The run's id.
     run_id: RunId,
+    /// The run of which it is a retry.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     retry_of: Option<RunId>,
+    /// How many objects it has; null: nobody has planned it within 5 s, the request stays in the log.
     count: Option<usize>,
+    /// The first ids in the order of the plan.
+    #[schema(max_items = 20)]
     order_sample: Vec<ObjectId>,
 }
 
+/// Ask for a run
+///
+/// Answers once the run is planned.
+#[utoipa::path(
+    post, path = "/orchestrate", tag = "runs",
+    request_body = Option<Wish>,
+    responses(
+        (status = 202, description = "It is asked for.", body = Accepted),
+        (status = 422, description = "The catalogue is bad, or the targets: `problems` has everything that is wrong."),
+    )
+)]
 pub(super) async fn orchestrate(
     State(shared): Ctx,
     headers: HeaderMap,
     bytes: Result<Bytes, BytesRejection>,
 ) -> Answer {
     let wish: Wish = body(&headers, bytes)?;
+    let retries = retries(wish.retries)?;
     let targets: Vec<String> = wish
         .targets
         .unwrap_or_default()
@@ -70,25 +97,44 @@ pub(super) async fn orchestrate(
             .map_err(|refused| Problem::bad_catalogue(refused.text, Some(refused.problems)))?;
     }
     let requested_by = Some(wish.requested_by.unwrap_or_else(|| "api".into()));
-    ask(&shared, event::Request { targets, requested_by, retries: wish.retries, retry_of: None }).await
+    ask(&shared, event::Request { targets, requested_by, retries, retry_of: None }).await
 }
 
 /// The body of `POST /runs/{id}/retry`.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[schema(as = RetryRequest)]
+#[serde(deny_unknown_fields)]
 struct RetryWish {
+    /// Who asks, for people.
     requested_by: Option<String>,
+    /// How often a failed object that is worth another try is tried again; by default as the orchestrator is set.
+    #[schema(maximum = 1000)]
     retries: Option<u32>,
 }
 
+/// Run again what failed in a run, and what was skipped for it
+///
+/// Nothing else runs: what was loaded counts as loaded. Answers once the new run is planned.
+#[utoipa::path(
+    post, path = "/runs/{id}/retry", tag = "runs",
+    params(("id" = RunName, Path, description = "The run that is over.")),
+    request_body = Option<RetryWish>,
+    responses(
+        (status = 202, description = "It is asked for.", body = Accepted),
+        (status = 404, description = "There is no such run."),
+        (status = 409, description = "The run is not over, nothing failed in it, or too little is left of it."),
+        (status = 422, description = "The catalogue is bad: `problems` has everything that is wrong."),
+    )
+)]
 pub(super) async fn retry(
     State(shared): Ctx,
-    Path(id): Path<String>,
+    id: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
     bytes: Result<Bytes, BytesRejection>,
 ) -> Answer {
     let wish: RetryWish = body(&headers, bytes)?;
-    let old = run_id(&shared, &id)?;
+    let retries = retries(wish.retries)?;
+    let old = run_id(&shared, &path(id)?)?;
     shared.api.view.read(|known| {
         let Some(run) = known.history.run(old).filter(|run| is_known(run)) else {
             return Err(if known.history.summaries().any(|summary| summary.run_id == old) {
@@ -113,8 +159,7 @@ pub(super) async fn retry(
             .map_err(|refused| Problem::bad_catalogue(refused.text, Some(refused.problems)))?;
     }
     let requested_by = Some(wish.requested_by.unwrap_or_else(|| "api".into()));
-    let request =
-        event::Request { targets: Vec::new(), requested_by, retries: wish.retries, retry_of: Some(old) };
+    let request = event::Request { targets: Vec::new(), requested_by, retries, retry_of: Some(old) };
     ask(&shared, request).await
 }
 

@@ -7,6 +7,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 
 use crate::log::LogError;
 
@@ -18,13 +19,21 @@ pub(super) struct Problem {
     problems: Option<Arc<RawValue>>,
 }
 
-#[derive(Serialize)]
-struct Wire<'a> {
+/// Why a request is not served, as RFC 9457 has it.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub(super) struct Wire<'a> {
     r#type: &'static str,
+    /// The status in words.
     title: &'static str,
+    /// The status.
+    #[schema(minimum = 400, maximum = 599)]
     status: u16,
+    /// What is wrong and, where that is known, what to do.
     detail: &'a str,
+    /// All that is wrong with the catalogue or the targets.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Vec<crate::domain::problem::Problem>)]
     problems: Option<&'a RawValue>,
 }
 
@@ -37,6 +46,11 @@ impl Problem {
     /// 400: the request cannot be understood.
     pub(super) fn bad_request(detail: impl Into<String>) -> Problem {
         Problem::new(StatusCode::BAD_REQUEST, detail)
+    }
+
+    /// 401: the caller has to show a token.
+    pub(super) fn unauthorized(detail: impl Into<String>) -> Problem {
+        Problem::new(StatusCode::UNAUTHORIZED, detail)
     }
 
     /// 403: the caller may not do this.
@@ -110,6 +124,16 @@ impl IntoResponse for Problem {
         // Strings, a number and JSON that has been read before: serialization cannot fail.
         let json = serde_json::to_vec(&wire).unwrap_or_default();
         let content_type = HeaderValue::from_static("application/problem+json");
-        (self.status, [(header::CONTENT_TYPE, content_type)], json).into_response()
+        let mut response = (self.status, [(header::CONTENT_TYPE, content_type)], json).into_response();
+        let more = match self.status {
+            StatusCode::UNAUTHORIZED => Some((header::WWW_AUTHENTICATE, "Bearer realm=\"korch\"")),
+            // A second: what is away for longer is asked for again.
+            StatusCode::SERVICE_UNAVAILABLE => Some((header::RETRY_AFTER, "1")),
+            _ => None,
+        };
+        if let Some((name, value)) = more {
+            response.headers_mut().insert(name, HeaderValue::from_static(value));
+        }
+        response
     }
 }

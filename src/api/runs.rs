@@ -4,17 +4,21 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
-use axum::extract::rejection::{BytesRejection, QueryRejection};
+use axum::extract::rejection::{BytesRejection, PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
+use utoipa::openapi::schema::AnyOf;
+use utoipa::openapi::{KnownFormat, Object, RefOr, Schema, SchemaFormat, Type};
+use utoipa::{PartialSchema, ToSchema};
 use uuid::Uuid;
 
-use super::ask::{LimitQuery, body, limit, query};
+use super::ask::{LimitQuery, body, limit, path, query};
 use super::problem::Problem;
 use super::{Answer, Ctx, Shared, blocking, json, json_bytes, publish, views};
+use crate::domain::attempt::Phase;
 use crate::domain::event::{self, Body, CancelRequest, RunId};
 use crate::domain::run::Run;
 
@@ -47,11 +51,40 @@ struct Rendered {
     json: Bytes,
 }
 
+/// The history, the newest run first
+///
+/// All that is known: the last finished runs in full, and a line for each of thousands before them.
+#[utoipa::path(
+    get, path = "/runs", tag = "runs",
+    params(("limit" = Option<usize>, Query, description = "At most so many; all, where it is not given.", minimum = 1, maximum = 10_000)),
+    responses(
+        (status = 200, description = "The runs.", body = views::RunsView),
+        (status = 400, description = "The limit is no number of that range."),
+    )
+)]
 pub(super) async fn runs(State(shared): Ctx, asked: Result<Query<LimitQuery>, QueryRejection>) -> Answer {
     let limit = limit(query(asked)?.limit.as_deref(), MAX_RUNS, MAX_RUNS)?;
     let runs = shared.api.view.read(|known| views::runs(&known.history, limit, Timestamp::now()));
     json(StatusCode::OK, &views::RunsView { runs })
 }
+
+/// How a path names a run, for the description.
+pub(super) struct RunName;
+
+impl PartialSchema for RunName {
+    fn schema() -> RefOr<Schema> {
+        let words = Object::builder().schema_type(Type::String).enum_values(Some(["active", "latest"]));
+        AnyOf::builder()
+            .item(Object::builder().schema_type(Type::String).format(Some(SchemaFormat::KnownFormat(KnownFormat::Uuid))))
+            .item(words)
+            .description(Some(
+                "By its id; or `active`, the one whose turn it is; or `latest`, the one that is under way, else the one asked for last.",
+            ))
+            .into()
+    }
+}
+
+impl ToSchema for RunName {}
 
 /// The run that a path names: by its id; or `active`, the one whose turn it is; or `latest`, the one that is under way,
 /// else the one asked for last.
@@ -84,13 +117,28 @@ pub(super) struct RunQuery {
     state: Option<String>,
 }
 
+/// One run with every object: its state, attempts, workers, times
+///
+/// Of a run that is long over only a line is left: then `stages` and `objects` are empty.
+#[utoipa::path(
+    get, path = "/runs/{id}", tag = "runs",
+    params(
+        ("id" = RunName, Path, description = "The run."),
+        ("state" = Option<Vec<Phase>>, Query, description = "Only the objects in these states; empty: none of them.", style = Form, explode = false),
+    ),
+    responses(
+        (status = 200, description = "The run.", body = views::RunDetail<'static>),
+        (status = 400, description = "There is no such state."),
+        (status = 404, description = "There is no such run."),
+    )
+)]
 pub(super) async fn run(
     State(shared): Ctx,
-    Path(id): Path<String>,
+    id: Result<Path<String>, PathRejection>,
     asked: Result<Query<RunQuery>, QueryRejection>,
 ) -> Answer {
     let asked = query(asked)?;
-    let id = run_id(&shared, &id)?;
+    let id = run_id(&shared, &path(id)?)?;
     if let Some(states) = asked.state {
         let states = views::States::parse(&states).map_err(Problem::bad_request)?;
         let json = blocking(move || render_some(&shared, id, states)).await??;
@@ -162,26 +210,44 @@ pub(super) fn names(shared: &Shared, id: RunId) -> Names {
     names
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+/// The body of `POST /runs/{id}/cancel`.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[schema(as = CancelRequest)]
+#[serde(deny_unknown_fields)]
 struct CancelWish {
+    /// Who asks, for people.
     requested_by: Option<String>,
 }
 
-#[derive(Serialize)]
+/// A cancellation that stands in the log.
+#[derive(Serialize, ToSchema)]
 struct CancelAccepted {
+    #[schema(schema_with = super::openapi::ok)]
     status: &'static str,
     run_id: RunId,
 }
 
+/// Stop a run
+///
+/// No new object starts; what runs is ended.
+#[utoipa::path(
+    post, path = "/runs/{id}/cancel", tag = "runs",
+    params(("id" = RunName, Path, description = "The run.")),
+    request_body = Option<CancelWish>,
+    responses(
+        (status = 202, description = "It is asked for.", body = CancelAccepted),
+        (status = 404, description = "There is no such run."),
+        (status = 409, description = "The run is over."),
+    )
+)]
 pub(super) async fn cancel(
     State(shared): Ctx,
-    Path(id): Path<String>,
+    id: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
     bytes: Result<Bytes, BytesRejection>,
 ) -> Answer {
     let wish: CancelWish = body(&headers, bytes)?;
-    let run_id = run_id(&shared, &id)?;
+    let run_id = run_id(&shared, &path(id)?)?;
     let over = shared.api.view.read(|known| match known.history.run(run_id).filter(|run| is_known(run)) {
         Some(run) => Some(run.finished.is_some()),
         None => known.history.summaries().any(|summary| summary.run_id == run_id).then_some(true),

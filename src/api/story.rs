@@ -4,16 +4,18 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::rejection::QueryRejection;
+use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use jiff::Timestamp;
 use serde::Deserialize;
+use utoipa::ToSchema;
 
-use super::ask::{limit, query};
+use super::ask::{limit, path, query};
+use super::events::LogEvent;
 use super::objects::object_id;
 use super::problem::Problem;
-use super::runs::{is_known, no_run, run_id};
+use super::runs::{RunName, is_known, no_run, run_id};
 use super::{Answer, Ctx, json_bytes, views};
 use crate::domain::event::RunId;
 use crate::domain::object::ObjectId;
@@ -33,6 +35,16 @@ pub(super) struct EventsQuery {
     limit: Option<String>,
     object: Option<String>,
     r#type: Option<String>,
+}
+
+/// Events of a run.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "the answer is put together from what stands in the log, byte by byte")]
+struct RunEvents {
+    /// As they stand in the log.
+    events: Vec<LogEvent>,
+    /// Whether there were, or may have been, more before.
+    more: bool,
 }
 
 /// What somebody wants to see.
@@ -65,10 +77,27 @@ impl Wanted {
     }
 }
 
-/// Answers with the last events that fit, the oldest first.
-pub(super) async fn events(
+/// The last events of a run up to an instant, the oldest of them first
+///
+/// They are read from the log. What takes too long to find is left out, and `more` says that there may be more.
+#[utoipa::path(
+    get, path = "/runs/{id}/events", tag = "events",
+    params(
+        ("id" = RunName, Path, description = "The run."),
+        ("until" = Option<String>, Query, description = "The instant; by default now.", format = DateTime),
+        ("limit" = Option<usize>, Query, description = "At most so many; 200, where it is not given.", minimum = 1, maximum = 1000),
+        ("object" = Option<ObjectId>, Query, description = "Of this object only."),
+        ("type" = Option<String>, Query, description = "Of this type only, such as `ObjectFailed`."),
+    ),
+    responses(
+        (status = 200, description = "Events as they stand in the log.", body = RunEvents),
+        (status = 400, description = "The instant is no time, or the limit no number of that range."),
+        (status = 404, description = "There is no such run."),
+    )
+)]
+pub(super) async fn run_events(
     State(shared): Ctx,
-    Path(id): Path<String>,
+    id: Result<Path<String>, PathRejection>,
     asked: Result<Query<EventsQuery>, QueryRejection>,
 ) -> Answer {
     let asked = query(asked)?;
@@ -82,7 +111,7 @@ pub(super) async fn events(
         limit: limit(asked.limit.as_deref(), DEFAULT_EVENTS, KEPT_EVENTS)?,
         object: asked.object.as_deref().map(object_id).transpose()?,
         event_type: asked.r#type,
-        run: run_id(&shared, &id)?,
+        run: run_id(&shared, &path(id)?)?,
         found: VecDeque::new(),
         more: false,
     };

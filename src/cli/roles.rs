@@ -7,7 +7,7 @@ use anyhow::Context;
 use clap::builder::FalseyValueParser;
 use clap::{ArgGroup, Args};
 
-use super::{CatalogueArgs, HandlerArgs, Listen, Output, duration};
+use super::{AccessArgs, CatalogueArgs, HandlerArgs, Listen, Output, duration};
 use crate::domain::object::Stage;
 use crate::exit::UsageError;
 use crate::log::kafka::{Mechanism, Sasl, Settings, Tls, Topic};
@@ -162,6 +162,9 @@ pub struct OrchestrateArgs {
     /// Where the API listens. `off`: nowhere.
     #[arg(long, env = "KORCH_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:8000")]
     pub listen: Listen,
+    /// Who may call the API.
+    #[command(flatten)]
+    pub access: AccessArgs,
     /// How the summary of each run is written.
     #[arg(long, short, env = "KORCH_OUTPUT", value_enum, default_value_t = Output::Human)]
     pub output: Output,
@@ -210,6 +213,9 @@ pub struct UiArgs {
     /// Where the page and the API listen.
     #[arg(long, env = "KORCH_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:4200")]
     pub listen: Listen,
+    /// Who may call the API.
+    #[command(flatten)]
+    pub access: AccessArgs,
     /// Where Kafka is.
     #[command(flatten)]
     pub kafka: KafkaArgs,

@@ -290,9 +290,12 @@ impl Server {
         }
         match serde_json::from_slice::<Wire>(body) {
             Ok(Wire { mut detail, problems }) if kind == Kind::Problem => {
-                if status == 401 || (status == 403 && self.token.is_none()) {
-                    detail += "; KORCH_API_TOKEN is sent where it is set";
-                }
+                detail += match (status, &self.token) {
+                    (401, None) => "; set KORCH_API_TOKEN to that API's token",
+                    (401, Some(_)) => "; KORCH_API_TOKEN does not hold that API's token",
+                    (403, None) => "; KORCH_API_TOKEN is sent where it is set",
+                    _ => "",
+                };
                 Failure::Refused { status, detail, problems }
             }
             _ => self.not_korch(format!("it answers {status}")),

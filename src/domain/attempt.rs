@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::Serialize;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::event::{Answer, Assigned, Cause, Epoch, Place, Ready, Skipped};
@@ -17,7 +18,7 @@ const KEPT_TEXT_BYTES: usize = 4096;
 pub const MAX_WORKERS_LOST: usize = 3;
 
 /// Where an object stands in its run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Phase {
     /// A parent is not loaded yet.

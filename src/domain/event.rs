@@ -6,6 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::object::{Criticality, MAX_OBJECT_ID, ObjectId, Stage};
@@ -20,7 +21,7 @@ pub const MAX_EPOCH: Epoch = MAX_OBJECT_ID;
 pub const MAX_ATTEMPT: u32 = 1_000_000;
 
 /// The identity of a run: a UUID v7, or v5 of its request's place where the request named none.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(transparent)]
 pub struct RunId(pub Uuid);
 
@@ -148,7 +149,7 @@ pub struct Ready {
 }
 
 /// Why an object is tried again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Cause {
     /// It failed, and its failure was worth another try.
@@ -271,16 +272,20 @@ impl Outcome {
 }
 
 /// How many objects of a run ended how.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct Counts {
     /// Objects in the plan.
+    #[schema(required = true)]
     pub objects: u64,
     /// Loaded.
+    #[schema(required = true)]
     pub loaded: u64,
     /// Failed for good.
+    #[schema(required = true)]
     pub failed: u64,
     /// Skipped because an ancestor failed.
+    #[schema(required = true)]
     pub skipped: u64,
 }
 

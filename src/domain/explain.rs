@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::attempt::Attempt;
 use super::event::{Epoch, Outcome, RunId};
@@ -43,7 +44,7 @@ pub struct Situation<'a> {
 }
 
 /// Where an object stands, and why.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Explanation {
     /// The run.
     pub run: RunStanding,
@@ -56,7 +57,7 @@ pub struct Explanation {
 }
 
 /// Where a run stands.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct RunStanding {
     /// Its id.
     pub run_id: RunId,
@@ -73,7 +74,7 @@ pub struct RunStanding {
 }
 
 /// What a run is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum RunState {
     /// It is asked for and not planned.
@@ -89,18 +90,19 @@ pub enum RunState {
 }
 
 /// Whether somebody decides.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct LeaderStanding {
     /// Whether an orchestrator leads.
     pub led: bool,
     /// The epoch of the last one heard of.
+    #[schema(value_type = Option<u64>)]
     pub epoch: Option<Epoch>,
     /// For how long it has been silent.
     pub silent_seconds: Option<f64>,
 }
 
 /// Where an object stands.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Standing {
     /// Its id.
     pub id: ObjectId,
@@ -114,7 +116,7 @@ pub struct Standing {
 }
 
 /// The state of an object, and what belongs to it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "state", rename_all = "kebab-case")]
 pub enum Why {
     /// It is loaded.
@@ -124,6 +126,7 @@ pub enum Why {
         /// By whom.
         worker: Option<String>,
         /// When.
+        #[schema(format = DateTime)]
         at: String,
         /// How long the work took.
         duration_seconds: Option<f64>,
@@ -135,6 +138,7 @@ pub enum Why {
         /// Who.
         worker: Option<String>,
         /// Since when.
+        #[schema(format = DateTime)]
         since: String,
         /// For how long.
         seconds: f64,
@@ -159,6 +163,7 @@ pub enum Why {
         /// Who tried it last.
         worker: Option<String>,
         /// When it failed.
+        #[schema(format = DateTime)]
         at: Option<String>,
         /// What went wrong.
         error: String,
@@ -177,6 +182,7 @@ pub enum Why {
         /// The attempt that is due.
         attempt: u32,
         /// Since when it is offered; none: not yet.
+        #[schema(format = DateTime)]
         since: Option<String>,
         /// For how long.
         seconds: Option<f64>,
@@ -198,7 +204,7 @@ pub enum Why {
 }
 
 /// What an object waits for whose parents are all loaded.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "reason", rename_all = "kebab-case")]
 pub enum Hold {
     /// Nobody decides.
@@ -230,7 +236,7 @@ pub enum Hold {
 }
 
 /// What has a slot.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Busy {
     /// The object.
     pub id: ObjectId,
@@ -245,7 +251,7 @@ pub struct Busy {
 }
 
 /// A cause, and the way to it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Chain {
     /// The objects between, from a parent of the object on. Empty: the cause is a parent itself.
     pub via: Vec<Link>,
@@ -256,7 +262,7 @@ pub struct Chain {
 }
 
 /// An object on the way to a cause.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Link {
     /// Its id.
     pub id: ObjectId,

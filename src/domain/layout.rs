@@ -10,6 +10,7 @@ use std::hash::{Hash, Hasher};
 use daggy::petgraph::stable_graph::{NodeIndex, StableDiGraph};
 use rust_sugiyama::configure::{Config, CrossingMinimization, RankingType};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::graph::Graph;
 use super::object::Stage;
@@ -41,8 +42,9 @@ const ASPECT: f64 = 1.8;
 const SWEEPS: usize = 4;
 
 /// How a picture was made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
+#[schema(as = LayoutMethod)]
 pub enum Method {
     /// By rust-sugiyama.
     Layered,

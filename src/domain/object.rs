@@ -4,6 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use utoipa::openapi::{Object, RefOr, Schema, Type};
+use utoipa::{PartialSchema, ToSchema};
 
 /// The largest id that JSON readers of every language keep exact: 2^53 − 1.
 pub const MAX_OBJECT_ID: u64 = (1 << 53) - 1;
@@ -12,6 +14,19 @@ pub const MAX_OBJECT_ID: u64 = (1 << 53) - 1;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ObjectId(pub u64);
+
+impl PartialSchema for ObjectId {
+    fn schema() -> RefOr<Schema> {
+        Object::builder()
+            .schema_type(Type::Integer)
+            .minimum(Some(0))
+            .maximum(Some(MAX_OBJECT_ID))
+            .description(Some("The id of an object, as in the catalogue."))
+            .into()
+    }
+}
+
+impl ToSchema for ObjectId {}
 
 impl fmt::Display for ObjectId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -26,7 +41,7 @@ impl fmt::Debug for ObjectId {
 }
 
 /// A step of the load, in the order in which data passes through them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Stage {
     /// Sources are copied into the lake as they are.
@@ -103,7 +118,9 @@ impl FromStr for Stage {
 }
 
 /// How urgent an object is among those that are ready.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Criticality {
     /// It can wait.

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::object::ObjectId;
 
@@ -12,8 +13,9 @@ const SHOWN_PROBLEMS: usize = 50;
 const SHOWN_OBJECTS: usize = 10;
 
 /// Something that must be mended before the catalogue can be used.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
+#[schema(as = CatalogueProblem)]
 pub struct Problem {
     /// The entry's place in the array, from 1.
     pub position: Option<usize>,
@@ -24,8 +26,10 @@ pub struct Problem {
     /// The column, in characters, from 1.
     pub column: Option<u32>,
     /// What is wrong.
+    #[schema(required = true)]
     pub message: String,
     /// What to do about it.
+    #[schema(required = true)]
     pub hint: String,
     #[serde(skip)]
     /// Where in the file, in bytes: what line and column are made from.

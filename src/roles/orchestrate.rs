@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use crate::api::{self, Api};
+use crate::api::{self, Api, Limits};
 use crate::attend::Attend;
 use crate::cli::roles::OrchestrateArgs;
 use crate::domain::event::RunId;
@@ -31,6 +31,7 @@ pub async fn run(
     mut signals: Signals,
 ) -> anyhow::Result<Exit> {
     let planning = Planning { file: args.catalogue.file.clone(), missing: args.catalogue.missing };
+    let access = args.access.access()?;
     // Refused before anything is published.
     if !args.idle && !planning.is_sound().await? {
         return Ok(Exit::BadCatalogue);
@@ -54,10 +55,14 @@ pub async fn run(
             preview: Some(planning.clone().preview()),
             page: false,
             metrics,
+            access: access.clone(),
+            limits: Limits::default(),
             shutdown: stopping.clone(),
         };
         let stopping = stopping.clone();
-        tasks.spawn(async move { Ok(api::serve(listener, api::router(api), stopping).await?) });
+        tasks.spawn(
+            async move { Ok(api::serve(listener, api::router(api), Limits::default(), stopping).await?) },
+        );
     }
     let orchestrator = Orchestrator {
         instance: Uuid::now_v7(),

@@ -8,7 +8,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::api::{self, Api};
+use crate::api::{self, Api, Limits};
 use crate::cli::roles::UiArgs;
 use crate::engine::follower::Follower;
 use crate::exit::Exit;
@@ -31,6 +31,7 @@ pub async fn run(
     metrics: Option<PrometheusHandle>,
     mut signals: Signals,
 ) -> anyhow::Result<Exit> {
+    let access = args.access.access()?;
     let wish = Wish { listen: args.listen, flag: "--listen", what: "page" };
     let listener =
         serve::listen(wish).await?.context("a page that listens nowhere: give --listen an address")?;
@@ -48,10 +49,12 @@ pub async fn run(
         preview: None,
         page: true,
         metrics,
+        access: access.clone(),
+        limits: Limits::default(),
         shutdown: stopping.clone(),
     };
     let serving = stopping.clone();
-    tasks.spawn(async move { Ok(api::serve(listener, api::router(api), serving).await?) });
+    tasks.spawn(async move { Ok(api::serve(listener, api::router(api), Limits::default(), serving).await?) });
     let mut over = stopping;
     tasks.spawn(async move {
         let following = async {

@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use crate::api;
+use crate::api::{self, Limits};
 use crate::cli::roles::WorkerArgs;
 use crate::domain::worker::Identity;
 use crate::engine::foreign::ForeignWorker;
@@ -54,7 +54,9 @@ pub async fn run(
     let (leave, leaving) = watch::channel(false);
     let mut serving: JoinSet<anyhow::Result<()>> = JoinSet::new();
     if let (Some(listener), Some(metrics)) = (listener, metrics) {
-        serving.spawn(async move { Ok(api::serve(listener, api::worker_router(metrics), stopping).await?) });
+        serving.spawn(async move {
+            Ok(api::serve(listener, api::worker_router(metrics), Limits::default(), stopping).await?)
+        });
     }
     let mut working: JoinSet<anyhow::Result<Exit>> = JoinSet::new();
     if args.foreign {

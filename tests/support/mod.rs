@@ -270,6 +270,19 @@ impl Drop for Korch {
     }
 }
 
+/// How an answer begins.
+#[derive(Debug)]
+pub struct Head {
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+}
+
+impl Head {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(of, _)| of == name).map(|(_, value)| value.as_str())
+    }
+}
+
 /// Where an API listens.
 #[derive(Clone)]
 pub struct Api {
@@ -296,6 +309,20 @@ impl Api {
             stream.read_line(&mut line).unwrap();
         }
         (status, stream)
+    }
+
+    /// The status and the headers of an answer; the rest of it is left.
+    pub fn head(&self, method: &str, path: &str, headers: &str) -> Head {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        write!(stream, "{method} {path} HTTP/1.0\r\nhost: {}\r\n{headers}\r\n", self.address).unwrap();
+        let mut lines =
+            BufReader::new(stream).lines().map(Result::unwrap).take_while(|line| !line.is_empty());
+        let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+        let headers = lines.filter_map(|line| {
+            line.split_once(": ").map(|(name, value)| (name.to_lowercase(), value.to_owned()))
+        });
+        Head { status, headers: headers.collect() }
     }
 
     fn call(&self, method: &str, path: &str, headers: &str, body: &str) -> (u16, Value) {

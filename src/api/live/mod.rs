@@ -24,7 +24,7 @@ mod viewer;
 
 use encode::{Encoder, frame};
 use feed::{Feed, Line, Place};
-pub(super) use viewer::live;
+pub(super) use viewer::{__path_live, live};
 
 /// What changed is told so often.
 const PACE: Duration = Duration::from_millis(200);

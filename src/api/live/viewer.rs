@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use super::encode::{frame, json};
 use super::{Live, Place};
 use crate::api::ask::query;
-use crate::api::runs::{is_known, no_run, run_id};
+use crate::api::runs::{RunName, is_known, no_run, run_id};
 use crate::api::stream::{QUIET, RETRY_MS, event_stream};
 use crate::api::{Answer, Ctx};
 use crate::domain::event::{RunId, time_text};
@@ -34,7 +34,21 @@ struct Hello {
     now: String,
 }
 
-/// `GET /live?run=ID`.
+/// A run as it goes, as Server-Sent Events
+///
+/// Messages named `hello`, `runs`, `workers`, `run` and `stories`: what a page shows, first as it stands, then as it changes.
+/// A comment comes at least every 15 s.
+#[utoipa::path(
+    get, path = "/live", tag = "events",
+    params(
+        ("run" = Option<RunName>, Query, description = "The run; by default whichever is the latest."),
+        ("Last-Event-ID" = Option<String>, Header, description = "The id of the last message that was seen: the stream goes on behind it where it can, else it begins with the whole."),
+    ),
+    responses(
+        (status = 200, description = "An endless stream.", body = String, content_type = "text/event-stream"),
+        (status = 404, description = "There is no such run."),
+    )
+)]
 pub(in crate::api) async fn live(
     State(shared): Ctx,
     headers: HeaderMap,
@@ -51,6 +65,7 @@ pub(in crate::api) async fn live(
             return Err(no_run(run));
         }
     }
+    let permit = shared.stream()?;
     let seen = headers.get("last-event-id").and_then(|id| id.to_str().ok()).map(str::to_owned);
     let hello = Hello {
         version: env!("CARGO_PKG_VERSION"),
@@ -77,7 +92,7 @@ pub(in crate::api) async fn live(
         // Nobody looked before: what is shown first must be fresh.
         live.tell(true).await;
     }
-    Ok(event_stream(Body::from_stream(stream::unfold(viewer, Viewer::next))))
+    Ok(event_stream(Body::from_stream(stream::unfold(viewer, Viewer::next)), permit))
 }
 
 /// The messages of which only the last one counts: which were sent.

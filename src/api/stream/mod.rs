@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use futures_util::stream;
-use tokio::sync::watch;
+use futures_util::{StreamExt as _, stream};
+use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use super::problem::Problem;
 use crate::log::{From, Log, LogError, Reader, Record};
@@ -44,17 +44,22 @@ pub(super) enum Begin {
 
 /// The answer that streams the log from `begin` on.
 pub(super) async fn respond(
+    permit: OwnedSemaphorePermit,
     log: Arc<dyn Log>,
     tail: &Arc<Tail>,
     begin: Begin,
     shutdown: watch::Receiver<bool>,
 ) -> Result<Response, Problem> {
     let viewer = Viewer::open(log, tail, begin, shutdown).await?;
-    Ok(event_stream(Body::from_stream(stream::unfold(viewer, Viewer::next))))
+    Ok(event_stream(Body::from_stream(stream::unfold(viewer, Viewer::next)), permit))
 }
 
-/// An answer of Server-Sent Events, which nobody on the way may keep back.
-pub(super) fn event_stream(body: Body) -> Response {
+/// An answer of Server-Sent Events, which nobody on the way may keep back. It holds its permit as long as somebody reads.
+pub(super) fn event_stream(body: Body, permit: OwnedSemaphorePermit) -> Response {
+    let body = Body::from_stream(body.into_data_stream().map(move |chunk| {
+        let _held = &permit;
+        chunk
+    }));
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),

@@ -5,12 +5,13 @@ use std::fmt::Write as _;
 
 use rustc_hash::FxHashSet;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::domain::event::{PlannedObject, name_of};
 use crate::domain::object::{ObjectId, Stage};
 
 /// A plan as a graph.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(in crate::api) struct Dag {
     /// The objects, in the plan's order.
     pub(in crate::api) nodes: Vec<Node>,
@@ -19,7 +20,7 @@ pub(in crate::api) struct Dag {
 }
 
 /// An object of a plan.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(in crate::api) struct Node {
     /// Its id.
     pub(in crate::api) id: ObjectId,
@@ -30,7 +31,7 @@ pub(in crate::api) struct Node {
 }
 
 /// That `target` waits for `source`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(in crate::api) struct Edge {
     /// The parent.
     pub(in crate::api) source: ObjectId,
@@ -82,7 +83,7 @@ impl Dag {
 }
 
 /// How large a plan is.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(in crate::api) struct DagSize {
     nodes: usize,
     edges: usize,

@@ -2,39 +2,59 @@
 
 use serde::Serialize;
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
+use utoipa::openapi::{Object, Type};
 
-use crate::domain::attempt::Attempt;
+use crate::domain::attempt::{Attempt, Phase};
 use crate::domain::board::Board;
 use crate::domain::event::{Cause, RunId, name_of, time_text};
 use crate::domain::object::{Criticality, ObjectId, Stage};
 use crate::domain::run::Run;
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = RunObject)]
 pub(in crate::api) struct ObjectView<'a> {
     id: ObjectId,
     name: Option<&'a str>,
     stage: Stage,
     criticality: Criticality,
+    #[schema(schema_with = object_state)]
     state: &'static str,
     parents: &'a [ObjectId],
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Vec<ObjectId>)]
     because: Option<&'a [ObjectId]>,
     attempts: Vec<AttemptView<'a>>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Attempt)]
 pub(in crate::api) struct AttemptView<'a> {
     attempt: u32,
     cause: Option<Cause>,
     worker: Option<&'a str>,
+    #[schema(format = DateTime)]
     ready_at: Option<String>,
+    #[schema(format = DateTime)]
     assigned_at: Option<String>,
+    #[schema(format = DateTime)]
     started_at: Option<String>,
+    #[schema(format = DateTime)]
     finished_at: Option<String>,
     duration_seconds: Option<f64>,
     error: Option<&'a str>,
     retryable: Option<bool>,
     stderr: Option<&'a str>,
+}
+
+/// The names of all states of objects.
+fn object_state() -> Object {
+    let names = Phase::ALL.into_iter().map(Phase::name).chain(["cancelled"]);
+    Object::builder()
+        .schema_type(Type::String)
+        .enum_values(Some(names))
+        .description(Some("Where it stands; `cancelled`: its run ended before it was through."))
+        .build()
 }
 
 /// The name of an object's state: that of its phase, but what a run's end left behind is cancelled.
@@ -88,15 +108,18 @@ impl<'a> AttemptView<'a> {
 }
 
 /// An object with its entry, its parents and its children.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ObjectInFull)]
 pub(in crate::api) struct ObjectDetail<'a> {
     run_id: RunId,
     id: ObjectId,
     name: Option<Box<str>>,
     stage: Stage,
     criticality: Criticality,
+    #[schema(schema_with = object_state)]
     state: &'static str,
     /// Its entry in the catalogue, as the plan has it.
+    #[schema(value_type = Option<Object>)]
     entry: Option<&'a RawValue>,
     /// What it waits for in this run.
     parents: Vec<Relative>,
@@ -110,11 +133,12 @@ pub(in crate::api) struct ObjectDetail<'a> {
 }
 
 /// A parent or a child.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct Relative {
     id: ObjectId,
     name: Option<Box<str>>,
     stage: Stage,
+    #[schema(schema_with = object_state)]
     state: &'static str,
 }
 

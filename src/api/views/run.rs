@@ -5,30 +5,38 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 
 use super::object::ObjectView;
 use crate::domain::attempt::Phase;
 use crate::domain::board::Board;
 use crate::domain::estimate::Estimate;
 use crate::domain::event::{Counts, RunId, name_of, time_text};
+use crate::domain::explain::RunState;
 use crate::domain::history::{History, Summary};
 use crate::domain::object::{ObjectId, Stage};
+use crate::domain::problem::Problem;
 use crate::domain::run::Run;
 
 /// A run, whether it waits, is worked on or is long over.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Run)]
 pub(in crate::api) struct RunView {
     /// Its id.
     pub(in crate::api) run_id: RunId,
-    /// `queued`, `running`, `succeeded`, `failed` or `cancelled`.
+    /// What it is doing, or how it ended.
+    #[schema(value_type = RunState)]
     pub(in crate::api) state: &'static str,
     /// Who asked for it.
     pub(in crate::api) requested_by: Option<String>,
     /// When it was asked for.
+    #[schema(format = DateTime)]
     pub(in crate::api) requested_at: Option<String>,
     /// When it was planned.
+    #[schema(format = DateTime)]
     pub(in crate::api) planned_at: Option<String>,
     /// When it ended.
+    #[schema(format = DateTime)]
     pub(in crate::api) finished_at: Option<String>,
     /// Why it ended so, where the outcome alone does not say.
     pub(in crate::api) reason: Option<String>,
@@ -121,19 +129,22 @@ pub(in crate::api) fn runs(history: &History, limit: usize, now: Timestamp) -> V
 }
 
 /// A run with every object.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = RunInFull)]
 pub(in crate::api) struct RunDetail<'a> {
     #[serde(flatten)]
     run: RunView,
     stages: Vec<StageView>,
     /// What is wrong with its catalogue, where that is why it ended.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Vec<Problem>)]
     problems: Option<&'a RawValue>,
     objects: Vec<ObjectView<'a>>,
 }
 
 /// How many objects of a stage stand how.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = StageCounts)]
 struct StageView {
     stage: Stage,
     objects: u64,
@@ -174,7 +185,8 @@ impl StageView {
 }
 
 /// Runs, the newest first.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Runs)]
 pub(in crate::api) struct RunsView {
     pub(in crate::api) runs: Vec<RunView>,
 }

@@ -4,6 +4,8 @@ use std::hash::{Hash, Hasher};
 
 use rustc_hash::FxHasher;
 use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa::openapi::{Object, Type};
 use uuid::Uuid;
 
 use super::RunView;
@@ -13,38 +15,53 @@ use crate::domain::object::{ObjectId, Stage};
 use crate::domain::run::Run;
 
 /// Who leads and who works.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Members)]
 pub(in crate::api) struct WorkersView {
     leader: Option<LeaderView>,
     workers: Vec<WorkerView>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Leader)]
 struct LeaderView {
+    #[schema(value_type = u64)]
     epoch: Epoch,
     instance: Uuid,
     led: bool,
     silent_seconds: f64,
 }
 
-#[derive(Debug, Serialize)]
+fn worker_state() -> Object {
+    Object::builder()
+        .schema_type(Type::String)
+        .enum_values(Some(["up", "draining", "silent", "gone"]))
+        .description(Some("`draining`: it finishes what it holds and takes nothing more."))
+        .build()
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Worker)]
 struct WorkerView {
     worker: String,
     instance: Uuid,
     stages: Vec<Stage>,
     slots: u32,
     foreign: bool,
+    #[schema(schema_with = worker_state)]
     state: &'static str,
     silent_seconds: f64,
     running: Vec<HeldView>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Held)]
 struct HeldView {
     run_id: RunId,
     id_objet: ObjectId,
     attempt: Option<u32>,
     /// When it was given to the worker.
+    #[schema(format = DateTime)]
     since: Option<String>,
 }
 
