@@ -57,17 +57,27 @@ fn every_fold_keeps_its_promises() {
 fn check_seed(seed: u64, seen: &mut Seen) {
     let world = World::live(seed);
     let live = Verdict::of(&world.history, &world.runs);
-    world
-        .runs
-        .iter()
-        .filter_map(|run| world.history.run(*run)?.board())
-        .for_each(|board| check_ranks(seed, board));
+    world.runs.iter().filter_map(|run| world.history.run(*run)?.board()).for_each(|board| {
+        check_ranks(seed, board);
+        check_stories(seed, board);
+    });
     let mut rng = Rng::with_seed(seed ^ 0x5eed);
     for n in 0..INTERLEAVINGS {
         let refolded = refold(&world, &mut rng);
         assert_eq!(live, refolded, "seed {seed}: interleaving {n} folds to something else");
     }
     seen.add(&world);
+}
+
+/// What is told of an object ends where it stands, and its times never go back.
+fn check_stories(seed: u64, board: &Board) {
+    for i in 0..board.len() {
+        let story = board.attempts(i).story(board.retries());
+        let last = story.last().map_or(Phase::Waiting, |last| last.phase);
+        assert_eq!(last, board.phase(i), "seed {seed}: {:?} tells {story:?}", board.attempts(i));
+        assert!(story.is_sorted_by_key(|step| step.at), "seed {seed}: {story:?}");
+        assert!(story.iter().skip(1).all(|step| step.phase != Phase::Waiting), "seed {seed}: {story:?}");
+    }
 }
 
 /// What went on in all logs together.

@@ -16,6 +16,8 @@ pub enum ClientCommand {
     Runs(RunsArgs),
     /// Stop a run: the active one, or the one named.
     Cancel(CancelArgs),
+    /// Run again what failed in a run and what was skipped for it: the latest run, or the one named.
+    Retry(RetryArgs),
     /// Show the last events, or all that come.
     Events(EventsArgs),
     /// Say why an object does not run: what failed, is missing or still runs before it.
@@ -85,6 +87,25 @@ pub struct CancelArgs {
     /// Who asks, for people. By default the user's name.
     #[arg(long, env = "KORCH_REQUESTED_BY", value_name = "NAME")]
     pub requested_by: Option<String>,
+    /// Whom to ask.
+    #[command(flatten)]
+    pub ask: AskArgs,
+}
+
+/// Flags of `retry`.
+#[derive(Debug, Args)]
+pub struct RetryArgs {
+    /// The run's id.
+    pub run: Option<String>,
+    /// Who asks, for people. By default the user's name.
+    #[arg(long, env = "KORCH_REQUESTED_BY", value_name = "NAME")]
+    pub requested_by: Option<String>,
+    /// How often a failed object that is worth another try is tried again; by default as the orchestrator is set.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(..=1000))]
+    pub retries: Option<u32>,
+    /// Show the new run as it goes, and end with its summary and its exit code.
+    #[arg(long, visible_alias = "follow")]
+    pub wait: bool,
     /// Whom to ask.
     #[command(flatten)]
     pub ask: AskArgs,

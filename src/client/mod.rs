@@ -33,6 +33,7 @@ pub async fn run(command: ClientCommand) -> anyhow::Result<Exit> {
         ClientCommand::Status(args) => status::status(args).await,
         ClientCommand::Runs(args) => runs::runs(args).await,
         ClientCommand::Cancel(args) => runs::cancel(args).await,
+        ClientCommand::Retry(args) => start::retry(args).await,
         ClientCommand::Events(args) => events::events(args).await,
         ClientCommand::Explain(args) => explain::explain(args).await,
     };

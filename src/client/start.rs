@@ -1,19 +1,19 @@
-//! `korch start`: asks for a run, and waits for it if told to.
+//! `korch start` and `korch retry`: ask for a run, and wait for it if told to.
 
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 use rustc_hash::FxHashMap;
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::answers::{Object, RunDetail, Workers};
-use super::http::{Failure, Server};
+use super::http::{Failure, Server, segment};
 use super::patience::Patience;
 use super::{requester, text, write, write_json};
 use crate::cli::Output;
-use crate::cli::client::StartArgs;
+use crate::cli::client::{AskArgs, RetryArgs, StartArgs};
 use crate::domain::event::{Outcome, RunId};
 use crate::domain::graph::Graph;
 use crate::domain::object::{ObjectId, Stage};
@@ -35,20 +35,35 @@ struct Accepted {
 
 /// Asks for a run.
 pub async fn start(args: StartArgs) -> anyhow::Result<Exit> {
-    let server = Server::new(&args.ask.server)?;
     let mut wish = json!({ "targets": args.targets, "requested_by": requester(args.requested_by) });
     if let Some(retries) = args.retries {
         wish["retries"] = retries.into();
     }
-    let json = server.post("/orchestrate", &wish).await?;
+    ask_for("/orchestrate", &wish, args.wait, &args.ask).await
+}
+
+/// Asks for what failed in a run to be run again.
+pub async fn retry(args: RetryArgs) -> anyhow::Result<Exit> {
+    let mut wish = json!({ "requested_by": requester(args.requested_by) });
+    if let Some(retries) = args.retries {
+        wish["retries"] = retries.into();
+    }
+    let run = args.run.as_deref().unwrap_or("latest");
+    ask_for(&format!("/runs/{}/retry", segment(run)), &wish, args.wait, &args.ask).await
+}
+
+/// Asks for a run, and shows it until it is over where somebody waits.
+async fn ask_for(path: &str, wish: &Value, wait: bool, ask: &AskArgs) -> anyhow::Result<Exit> {
+    let server = Server::new(&ask.server)?;
+    let json = server.post(path, wish).await?;
     let Accepted { run_id, count } = server.read(&json)?;
-    if args.wait {
-        return attend(&server, run_id, count, args.ask.output).await;
+    if wait {
+        return attend(&server, run_id, count, ask.output).await;
     }
     if count.is_none() {
         telemetry::say_to_people(unplanned(&server, run_id).await);
     }
-    match args.ask.output {
+    match ask.output {
         Output::Human => write(|out| match count {
             Some(count) => writeln!(out, "run {run_id}: {}", text::counted(count, "object", "objects")),
             None => writeln!(out, "run {run_id}: asked for"),

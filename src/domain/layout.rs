@@ -317,3 +317,107 @@ fn apart(columns: &[u32], y: &mut [f64]) {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn layout(stages: &[Stage], edges: &[(u32, u32)]) -> Layout {
+        Layout::of(&Graph::new(stages.len(), edges.iter().copied()).unwrap(), stages)
+    }
+
+    /// Nothing lies over anything, every object stands inside the picture, and in the band of its stage.
+    fn check(layout: &Layout, stages: &[Stage]) {
+        let mut boxes: Vec<(f32, f32)> = layout.x.iter().copied().zip(layout.y.iter().copied()).collect();
+        for (i, (x, y)) in boxes.iter().enumerate() {
+            let (x, y) = (f64::from(*x), f64::from(*y));
+            assert!(x >= NODE_WIDTH / 2.0 && x + NODE_WIDTH / 2.0 <= layout.width, "object {i} at x {x}");
+            assert!(y >= NODE_HEIGHT / 2.0 && y + NODE_HEIGHT / 2.0 <= layout.height, "object {i} at y {y}");
+            let band = layout.bands.iter().find(|band| band.0 == stages[i]).unwrap();
+            assert!(band.1 <= x && x <= band.2, "object {i} outside its band");
+        }
+        boxes.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1)));
+        for pair in boxes.windows(2) {
+            let apart =
+                pair[1].0 - pair[0].0 >= NODE_WIDTH as f32 || pair[1].1 - pair[0].1 >= NODE_HEIGHT as f32;
+            assert!(apart, "objects lie over each other at {pair:?}");
+        }
+    }
+
+    fn random(rng: &mut fastrand::Rng, n: usize) -> (Vec<Stage>, Vec<(u32, u32)>) {
+        let mut stages: Vec<Stage> = (0..n).map(|_| Stage::ALL[rng.usize(..3)]).collect();
+        stages.sort_unstable();
+        let mut edges = Vec::new();
+        for child in 1..n as u32 {
+            for _ in 0..rng.usize(..4) {
+                edges.push((rng.u32(..child), child));
+            }
+        }
+        (stages, edges)
+    }
+
+    #[test]
+    fn nothing_lies_over_anything_in_any_picture() {
+        let mut rng = fastrand::Rng::with_seed(4);
+        for n in [0, 1, 2, 7, 30, 120, 400, 3000] {
+            let (stages, edges) = random(&mut rng, n);
+            check(&layout(&stages, &edges), &stages);
+        }
+    }
+
+    #[test]
+    fn children_stand_right_of_their_parents_and_stages_of_the_stages_before() {
+        let mut rng = fastrand::Rng::with_seed(5);
+        let (stages, edges) = random(&mut rng, 200);
+        let made = layout(&stages, &edges);
+        for (parent, child) in &edges {
+            assert!(made.columns[*parent as usize] < made.columns[*child as usize]);
+        }
+        for band in made.bands.windows(2) {
+            assert!(band[0].2 <= band[1].1, "bands overlap: {band:?}");
+        }
+    }
+
+    #[test]
+    fn an_odd_edge_to_an_earlier_stage_is_drawn_backwards() {
+        let stages = [Stage::Ingest, Stage::Application];
+        let made = layout(&stages, &[(1, 0)]);
+        assert_eq!(made.columns, [0, 1]);
+        check(&made, &stages);
+    }
+
+    #[test]
+    fn few_edges_cross_where_none_must() {
+        // A chain of pairs given in the worst order: each final object has a source of its own.
+        let n = 20_u32;
+        let stages: Vec<Stage> =
+            (0..2 * n).map(|i| if i < n { Stage::Ingest } else { Stage::Application }).collect();
+        let edges: Vec<(u32, u32)> = (0..n).map(|i| (i, 2 * n - 1 - i)).collect();
+        for made in [layout(&stages, &edges), {
+            let graph = Graph::new(stages.len(), edges.iter().copied()).unwrap();
+            Rows::of(&graph, &columns(&graph, &stages)).swept(&graph).place(Method::Ranks, &stages, None)
+        }] {
+            let above = |a: u32, b: u32| made.y[a as usize] < made.y[b as usize];
+            let crossing = edges.iter().flat_map(|a| edges.iter().map(move |b| (a, b)));
+            let crossings = crossing.filter(|(a, b)| above(a.0, b.0) && above(b.1, a.1)).count();
+            assert_eq!(crossings, 0, "{:?}", made.method);
+        }
+    }
+
+    #[test]
+    fn a_tall_column_is_folded() {
+        let stages = vec![Stage::Ingest; 5000];
+        let made = layout(&stages, &[]);
+        check(&made, &stages);
+        assert!(made.height < 2.0 * made.width && made.width < 4.0 * made.height);
+    }
+
+    #[test]
+    fn the_same_graph_has_the_same_fingerprint() {
+        let stages = [Stage::Ingest, Stage::Application];
+        let of = |edges: &[(u32, u32)]| fingerprint(&Graph::new(2, edges.iter().copied()).unwrap(), &stages);
+        assert_eq!(of(&[(0, 1)]), of(&[(0, 1), (0, 1)]));
+        assert_ne!(of(&[(0, 1)]), of(&[]));
+    }
+}

@@ -5,6 +5,7 @@ import { address, get } from '../api.js';
 import { lineOf } from './record.js';
 
 const FIRST = 200;
+const AGAIN_MS = 3000;
 const WAITING = 4000; // kept until the last ones are here, or the next frame
 
 /**
@@ -13,7 +14,8 @@ const WAITING = 4000; // kept until the last ones are here, or the next frame
  *   reset:()=>void, connection:(open:boolean)=>void, failed:(error:Error|null)=>void}} told  `last` is the path of the last ones
  */
 export function follow(told) {
-  const source = new EventSource(address('/events/stream'));
+  let source = null;
+  let again = 0;
   let fresh = [];
   let started = false;
   let frame = 0;
@@ -29,12 +31,27 @@ export function follow(told) {
   // A page that nobody sees draws no frames: a timer is enough for it.
   const soon = () => { frame = document.hidden ? setTimeout(flush, 1000) : requestAnimationFrame(flush); };
 
-  source.onopen = () => {
-    told.connection(true);
-    if (!started) fetchLast();
-  };
-  source.onerror = () => told.connection(false);
-  source.onmessage = ({ data }) => {
+  function connect() {
+    source = new EventSource(address('/events/stream'));
+    source.onopen = () => {
+      told.connection(true);
+      if (!started) fetchLast();
+    };
+    source.onerror = () => {
+      told.connection(false);
+      if (source.readyState !== EventSource.CLOSED) return; // it tries again by itself, and goes on where it was
+      clearTimeout(again);
+      again = setTimeout(connect, AGAIN_MS);
+      started = false; // what is missed is fetched
+    };
+    source.onmessage = ({ data }) => arrived(data);
+    source.addEventListener('reset', () => {
+      fresh = [];
+      told.reset();
+    });
+  }
+
+  function arrived(data) {
     let event;
     try {
       event = JSON.parse(data);
@@ -45,11 +62,7 @@ export function follow(told) {
     fresh.push(event);
     if (fresh.length > WAITING) fresh = fresh.slice(-WAITING / 2);
     if (frame === 0) soon();
-  };
-  source.addEventListener('reset', () => {
-    fresh = [];
-    told.reset();
-  });
+  }
 
   async function fetchLast() {
     over.abort();
@@ -72,10 +85,12 @@ export function follow(told) {
     flush();
   }
 
+  connect();
   return {
     fetchLast,
     destroy() {
       source.close();
+      clearTimeout(again);
       over.abort();
       cancelAnimationFrame(frame);
       clearTimeout(frame);

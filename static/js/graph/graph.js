@@ -1,7 +1,6 @@
 // The graph of a run: what depends on what, and the state of each object. Puts the view together: the row above, the
 // stage with the picture or the groups, the keys and the pointer; and shows what the address asks for.
 
-import { get } from '../api.js';
 import { el } from '../dom.js';
 import { t } from '../i18n.js';
 import { go, select } from '../router.js';
@@ -17,16 +16,14 @@ import { Minimap } from './minimap.js';
 import { changed, shown } from './params.js';
 import { Picture } from './picture.js';
 import * as pointer from './pointer.js';
-import { Scene } from './scene.js';
-import { find, inReadingOrder } from './search.js';
-import { step } from './steps.js';
+import { Scenes } from './scenes.js';
+import { Matches } from './search.js';
 import { toolbar } from './toolbar.js';
 import { Tooltip } from './tooltip.js';
+import { READABLE, Walk } from './walk.js';
 
-// Scales from which ids, and names, are read.
-const READABLE = 0.5;
+// The scale from which names are read.
 const NAMED = 0.8;
-const PAN_PX = 80;
 const TROUBLE_MS = 250;
 // Near a small mark is on it.
 const SLACK_PX = 4;
@@ -42,14 +39,11 @@ export function mount(root, { store, route }) {
 class GraphView {
   #offs = [];
   #asked = null; // what the address asks for
-  #scenes = { graph: null, whole: null, focus: null };
-  #loading = null;
-  #matches = null;
-  #at = -1;
+  #scenes = new Scenes(() => this.#show());
+  #matches = new Matches();
   #trouble = null;
   #troubleTimer = 0;
   #jumpTo = -1;
-  #failure = '';
 
   constructor(root, store, route) {
     this.root = root;
@@ -71,10 +65,13 @@ class GraphView {
     });
     this.groups = new Groups(this.stage, { states: () => store.states, moved: () => this.#moved(), expand: (group) => this.#expand(group) });
     this.legend = legend();
-    this.minimap = new Minimap(this.stage, () => store.states, (x, y) => this.picture.centre(x, y, { glide: false }));
+    this.minimap = new Minimap(this.stage, () => store.states, (x, y) => this.picture.view.centre(x, y, { glide: false }));
     this.tooltip = new Tooltip(this.stage, store);
     this.said = el('p', { class: 'visually-hidden', 'aria-live': 'polite' });
     this.empty = el('p', { class: 'graph-empty', role: 'status', hidden: true });
+    this.walk = new Walk({
+      picture: this.picture, store, said: this.said, camera: () => this.#camera, objects: () => !this.#asked?.collapsed, first: () => this.#matches.all?.[0] ?? -1,
+    });
     this.stage.append(this.legend.element, this.#buttons(), this.empty);
     root.append(bar.element, this.stage, this.said);
     this.#listen();
@@ -89,8 +86,7 @@ class GraphView {
   destroy() {
     for (const off of this.#offs) off();
     clearTimeout(this.#troubleTimer);
-    this.#loading?.abort();
-    for (const part of [this.bar, this.picture, this.groups, this.minimap, this.tooltip, this.bands]) part.destroy();
+    for (const part of [this.bar, this.#scenes, this.picture, this.groups, this.minimap, this.tooltip, this.bands]) part.destroy();
     this.root.replaceChildren();
     this.root.classList.remove('graph-view');
   }
@@ -132,9 +128,9 @@ class GraphView {
         leave: () => this.#unhover(),
       }),
       keyboard.listen(stage, {
-        arrow: (direction, far) => this.#arrow(direction, far),
-        enter: () => this.#enter(),
-        escape: () => this.#escape(),
+        arrow: (direction, far) => this.walk.arrow(direction, far),
+        enter: () => this.walk.enter(),
+        escape: () => this.walk.escape(),
         zoom: (factor) => this.#camera.zoom(factor, undefined, undefined, true),
         fit: () => this.#camera.fit(true),
         search,
@@ -144,7 +140,7 @@ class GraphView {
 
   /** Whichever of the two is on the stage. */
   get #camera() {
-    return this.#asked?.collapsed ? this.groups : this.picture;
+    return (this.#asked?.collapsed ? this.groups : this.picture).view;
   }
 
   get #selected() {
@@ -163,10 +159,6 @@ class GraphView {
     const before = this.#asked;
     const asked = shown(this.route.params, graph?.n ?? 0);
     this.#asked = asked;
-    if (graph !== this.#scenes.graph) {
-      this.#scenes = { graph, whole: null, focus: null };
-      this.#failure = '';
-    }
     const selected = this.#selected;
     this.bar.update({
       q: asked.q,
@@ -190,46 +182,9 @@ class GraphView {
       this.#setBands(this.groups.bands);
       this.#moved();
     } else {
-      this.#showScene(this.#sceneFor(asked), before);
+      this.#showScene(this.#scenes.of(graph, asked.focus), before);
     }
     this.#say();
-  }
-
-  /** The scene asked for; null: it is on its way. */
-  #sceneFor({ focus }) {
-    const { graph } = this.store;
-    const scenes = this.#scenes;
-    if (focus === null) {
-      this.#loading?.abort();
-      this.#loading = null;
-      this.#failure = '';
-      scenes.whole ??= new Scene(graph, graph.layout);
-      return scenes.whole;
-    }
-    if (scenes.focus?.of === focus) return scenes.focus.scene;
-    this.#load(focus);
-    return null;
-  }
-
-  async #load(focus) {
-    if (this.#loading?.of === focus) return;
-    this.#loading?.abort();
-    const loading = Object.assign(new AbortController(), { of: focus });
-    this.#loading = loading;
-    const { graph } = this.store;
-    try {
-      const part = await get(`/runs/${encodeURIComponent(graph.runId)}/graph/${encodeURIComponent(focus)}`, { signal: loading.signal });
-      if (this.#loading !== loading || this.store.graph !== graph) return;
-      this.#scenes.focus = { of: focus, scene: new Scene(graph, part.layout, part.index) };
-      this.#failure = '';
-    } catch (error) {
-      if (this.#loading !== loading || loading.signal.aborted) return;
-      this.#scenes.whole ??= new Scene(graph, graph.layout);
-      this.#scenes.focus = { of: focus, scene: this.#scenes.whole };
-      this.#failure = t('graph.noFocus', { object: focus, why: error.detail ?? String(error.message ?? error) });
-    }
-    this.#loading = null;
-    this.#show();
   }
 
   #showScene(scene, before) {
@@ -243,23 +198,21 @@ class GraphView {
       picture.setScene(scene);
       picture.resize();
       this.minimap.setScene(scene);
-      picture.fit();
+      picture.view.fit();
     }
     if (fresh || before?.collapsed !== asked.collapsed) this.#setBands(scene.bands);
     if (fresh || before?.q !== asked.q) {
-      const found = find(store.graph, asked.q)?.filter((i) => scene.has(i)) ?? null;
-      this.#matches = found && inReadingOrder(found, scene, store.graph.level);
-      this.#at = -1;
+      this.#matches.find(store.graph, scene, asked.q);
       picture.setOver({ match: -1 });
     }
-    this.bar.found(this.#matches?.length ?? null, this.#at);
+    this.#sayMatches();
     this.#trouble = asked.failed ? troubled(store.states) : null;
     this.#relook();
     const selected = this.#selected;
     const other = picture.over.selected !== selected;
     picture.setOver({ selected, ...(other ? { cursor: -1, hovered: -1 } : {}) });
     if (jump >= 0) this.#showGroup(scene, jump);
-    else if (fresh && selected >= 0 && !picture.scene.partial) picture.reveal(selected, picture.pose.k < READABLE ? NAMED : 0);
+    else if (fresh && selected >= 0 && !picture.scene.partial) picture.reveal(selected, picture.view.pose.k < READABLE ? NAMED : 0);
     else if (other && selected >= 0) picture.reveal(selected);
     else if (asked.failed && before && !before.failed) this.#showTrouble();
     this.#moved();
@@ -268,19 +221,19 @@ class GraphView {
   #showGroup(scene, group) {
     const { groupOf } = this.store.graph;
     const box = scene.around(scene.members.filter((i) => groupOf[i] === group));
-    if (box) this.picture.show(box, false);
+    if (box) this.picture.view.show(box, false);
   }
 
   #showTrouble() {
     const box = this.#trouble.length > 0 ? this.picture.scene.around(this.#trouble) : null;
-    if (box) this.picture.show(box);
+    if (box) this.picture.view.show(box);
   }
 
   #relook() {
     const { graph, critical } = this.store;
     const result = look(graph, {
       selected: this.#selected,
-      matches: this.#matches,
+      matches: this.#matches.all,
       trouble: this.#trouble,
       critical: this.#asked.critical ? critical : null,
     });
@@ -305,11 +258,12 @@ class GraphView {
     const asked = this.#asked;
     this.empty.hidden = graph !== null && graph.n > 0;
     this.empty.textContent = this.empty.hidden ? '' : t(graph ? 'graph.empty' : 'graph.loading');
-    let text = this.#failure;
+    const { failure, loading } = this.#scenes;
+    let text = failure && asked.focus !== null ? t('graph.noFocus', failure) : '';
     if (text === '' && graph) {
       if (asked.failed && this.#trouble?.length === 0) text = t('graph.noFailed');
       else if (asked.critical && this.store.critical.size === 0) text = t('graph.noCritical');
-      else if (asked.focus !== null && this.#loading) text = t('graph.loading');
+      else if (asked.focus !== null && loading) text = t('graph.loading');
     }
     this.bar.note(text);
   }
@@ -357,20 +311,18 @@ class GraphView {
   }
 
   #moved() {
-    const camera = this.#camera;
-    if (!camera || !this.bands) return;
-    this.bands.place(camera.pose, camera.size.width);
-    if (camera === this.picture) {
-      this.minimap?.place(camera.pose, camera.size);
-      this.tooltip?.hide();
-    }
+    const { pose, size } = this.#camera;
+    this.bands.place(pose, size.width);
+    if (this.#asked?.collapsed) return;
+    this.minimap.place(pose, size);
+    this.tooltip.hide();
   }
 
   #resized() {
     this.picture.resize();
     this.groups.resize();
     const selected = this.#selected;
-    if (selected >= 0 && !this.#asked.collapsed && !this.picture.fits) this.picture.reveal(selected);
+    if (selected >= 0 && !this.#asked.collapsed && !this.picture.view.fits) this.picture.reveal(selected);
   }
 
   // ---- what is done here ----
@@ -386,14 +338,16 @@ class GraphView {
   }
 
   #next(by) {
-    const matches = this.#matches;
-    if (!matches || matches.length === 0 || !this.picture.scene) return;
-    this.#at = this.#at < 0 && by < 0 ? matches.length - 1 : (this.#at + by + matches.length) % matches.length;
-    const i = matches[this.#at];
+    const i = this.picture.scene ? this.#matches.step(by) : -1;
+    if (i < 0) return;
     this.picture.setOver({ match: i });
     this.picture.reveal(i, READABLE);
-    this.bar.found(matches.length, this.#at);
+    this.#sayMatches();
     this.said.textContent = spoken(this.store, i);
+  }
+
+  #sayMatches() {
+    this.bar.found(this.#matches.all?.length ?? null, this.#matches.at);
   }
 
   #toggle(name) {
@@ -420,7 +374,7 @@ class GraphView {
   #objectAt(x, y) {
     const { picture } = this;
     if (!picture.scene || this.#asked?.collapsed) return -1;
-    return picture.scene.at(...toWorld(picture.pose, x, y), SLACK_PX / picture.pose.k);
+    return picture.scene.at(...toWorld(picture.view.pose, x, y), SLACK_PX / picture.view.pose.k);
   }
 
   #click(x, y) {
@@ -432,7 +386,7 @@ class GraphView {
     }
     const i = this.#objectAt(x, y);
     // The panel takes a part of the stage.
-    this.picture.hold();
+    this.picture.view.hold();
     this.picture.setOver({ cursor: -1 });
     if (i >= 0) select(this.store.graph.ids[i]);
     else if (this.#asked?.object !== null) select(null);
@@ -440,13 +394,13 @@ class GraphView {
 
   #twice(x, y) {
     if (this.#asked?.collapsed) {
-      this.groups.zoom(1.5, x, y);
+      this.groups.view.zoom(1.5, x, y, true);
       return;
     }
     const i = this.#objectAt(x, y);
     const { scene } = this.picture;
-    if (i >= 0) this.picture.centre(scene.x[i], scene.y[i], { least: 1 });
-    else this.picture.zoom(1.8, x, y, true);
+    if (i >= 0) this.picture.view.centre(scene.x[i], scene.y[i], { least: 1 });
+    else this.picture.view.zoom(1.8, x, y, true);
   }
 
   #hover(x, y, type) {
@@ -461,53 +415,5 @@ class GraphView {
   #unhover() {
     this.picture.setOver({ hovered: -1 });
     this.tooltip.hide();
-  }
-
-  // ---- the keys ----
-
-  #arrow(direction, far) {
-    const { picture } = this;
-    const cursor = this.#cursor();
-    if (this.#asked?.collapsed || cursor < 0 || far) {
-      const by = { left: [PAN_PX, 0], right: [-PAN_PX, 0], up: [0, PAN_PX], down: [0, -PAN_PX] }[direction];
-      this.#camera.pan(...by, true);
-      return;
-    }
-    this.#moveCursor(step(picture.scene, cursor, direction));
-  }
-
-  /** The object that the keys are at: the one they went to, else the selected one. */
-  #cursor() {
-    const { scene, over } = this.picture;
-    if (!scene) return -1;
-    if (scene.has(over.cursor)) return over.cursor;
-    return scene.has(over.selected) ? over.selected : -1;
-  }
-
-  #moveCursor(i) {
-    this.picture.setOver({ cursor: i, hovered: i });
-    this.picture.reveal(i, READABLE);
-    this.said.textContent = spoken(this.store, i);
-  }
-
-  #enter() {
-    const { picture } = this;
-    if (this.#asked?.collapsed || !picture.scene) return;
-    const cursor = this.#cursor();
-    if (cursor >= 0) {
-      picture.hold();
-      select(this.store.graph.ids[cursor]);
-      return;
-    }
-    const { pose, size } = picture;
-    const first = this.#matches?.[0] ?? picture.scene.nearest(...toWorld(pose, picture.fits ? 0 : size.width / 2, picture.fits ? 0 : size.height / 2));
-    if (first >= 0) this.#moveCursor(first);
-  }
-
-  #escape() {
-    if (this.picture.over.cursor < 0) return false;
-    this.picture.setOver({ cursor: -1, hovered: -1 });
-    this.said.textContent = '';
-    return true;
   }
 }

@@ -6,19 +6,16 @@ import { el, svg } from '../dom.js';
 import { GLYPHS, number, STAGES, STATES } from '../format.js';
 import { t } from '../i18n.js';
 import { href } from '../router.js';
-import { fitted, kept, panned, zoomed } from './camera.js';
+import { Viewpoint } from './viewpoint.js';
 
 const [WIDTH, HEIGHT] = [240, 120];
-const LEGIBLE = 0.62;
+// Below the one scale the words are too small; the other is to begin with then.
+const [LEGIBLE, READABLE] = [0.72, 0.9];
 const COUNT_MS = 200;
 // Nobody reads more boxes than this; a graph with so many columns has few objects in each of them.
 const MOST = 1_000;
 
 export class Groups {
-  pose = { x: 0, y: 0, k: 1 };
-  size = { width: 1, height: 1 };
-  fits = true;
-  top = 40;
   #graph = null;
   #boxes = [];
   #box = { x0: 0, y0: 0, x1: 1, y1: 1 };
@@ -32,7 +29,8 @@ export class Groups {
   constructor(stage, { states, moved, expand }) {
     this.stage = stage;
     this.states = states;
-    this.moved = moved;
+    /** Where it is seen from. */
+    this.view = new Viewpoint({ box: () => this.#box, closest: 1.5, moved: () => this.#place(moved) });
     this.expand = expand;
     this.lines = svg('svg', { class: 'graph-group-lines', 'aria-hidden': 'true' });
     this.list = el('ul', { class: 'graph-group-list', 'aria-label': t('graph.groups') });
@@ -42,6 +40,7 @@ export class Groups {
 
   destroy() {
     clearTimeout(this.#timer);
+    this.view.destroy();
     this.element.remove();
   }
 
@@ -59,9 +58,8 @@ export class Groups {
     this.list.replaceChildren(...this.#boxes.map((box) => box.element));
     this.#link(groups, count);
     this.count();
-    this.fits = true;
+    this.view.fits = true;
     this.resize();
-    this.start();
   }
 
   #draw(groups, g) {
@@ -154,47 +152,21 @@ export class Groups {
     return box ? Number(box.dataset.group) : -1;
   }
 
-  /** Everything, where it stays legible; else its beginning. */
-  start() {
-    this.pose = fitted(this.#box, this.size, { top: this.top, side: 16 });
-    if (this.pose.k < LEGIBLE) {
-      const y = (this.#box.y0 + this.#box.y1) / 2 - (this.size.height + this.top) / 2 / LEGIBLE;
-      this.pose = { x: this.#box.x0 + 48, y, k: LEGIBLE };
-    }
-    this.#place();
-  }
-
+  /** The stage has another size. */
   resize() {
-    this.size = { width: this.stage.clientWidth, height: this.stage.clientHeight };
-    if (this.fits && this.#graph) this.start();
-    else this.#place();
+    const { view } = this;
+    view.resize({ width: this.stage.clientWidth, height: this.stage.clientHeight });
+    // Everything, where it stays legible; else its beginning.
+    if (!this.#graph || !view.fits || view.pose.k >= LEGIBLE) return;
+    const { height } = view.size;
+    view.put({ x: this.#box.x0 + 48, y: (this.#box.y0 + this.#box.y1 - height / READABLE) / 2, k: READABLE });
   }
 
-  fit() {
-    this.fits = true;
-    this.pose = fitted(this.#box, this.size, { top: this.top, side: 16 });
-    this.#place();
-  }
-
-  zoom(factor, sx = this.size.width / 2, sy = this.size.height / 2) {
-    this.#go(zoomed(this.pose, factor, sx, sy, { farthest: fitted(this.#box, this.size, {}).k * 0.7, closest: 1.5 }));
-  }
-
-  pan(dx, dy) {
-    this.#go(panned(this.pose, dx, dy));
-  }
-
-  #go(pose) {
-    this.fits = false;
-    this.pose = kept(pose, this.#box, this.size);
-    this.#place();
-  }
-
-  #place() {
-    const { x, y, k } = this.pose;
+  #place(moved) {
+    const { x, y, k } = this.view.pose;
     const transform = `translate(${-x * k}px, ${-y * k}px) scale(${k})`;
     if (transform !== this.#shown) this.element.style.transform = this.#shown = transform;
-    this.moved();
+    moved();
   }
 
   /** @returns {{stage: number, x0: number, x1: number}[]} the bands of the stages */

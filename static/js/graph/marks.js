@@ -35,7 +35,7 @@ export function mark(ctx, state, x, y, w, h, strong, ground) {
     case 4: // loaded: full
       ctx.fillRect(x, y, w, h);
       break;
-    case 5: { // failed: larger than all others, with a cross through it
+    case 5: { // failed: larger than all others, with a bar in it
       const more = Math.max(1, Math.round(h * 0.2));
       ctx.fillRect(x - more, y - more, w + 2 * more, h + 2 * more);
       ctx.fillStyle = ground;

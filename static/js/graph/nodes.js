@@ -46,19 +46,22 @@ export class Nodes {
   /**
    * All that is in the frame.
    * @param {CanvasRenderingContext2D} ctx @param {import('./frame.js').Frame} frame @param {import('./scene.js').Scene} scene
-   * @param {Uint8Array} states @param {Look} look
+   * @param {Uint8Array} states @param {Look} look @param {number} most so many are drawn with their words
+   * @returns {number[]} those of which the words are still to be drawn
    */
-  all(ctx, frame, scene, states, look) {
+  all(ctx, frame, scene, states, look, most) {
     ctx.clearRect(0, 0, ctx.canvas.width, ctx.canvas.height);
     if (levelOf(frame, scene.nodeHeight) === DUST) {
       this.#dust(ctx, frame, scene, states, look);
-      return;
+      return [];
     }
     const visible = [];
     scene.within(seen(frame, frame, frame.margin), PAD, (i) => visible.push(i));
     // Far away what failed is larger than the others: on top of them.
     visible.sort((a, b) => (states[a] === FAILED) - (states[b] === FAILED));
     this.#draw(ctx, frame, scene, states, look, visible);
+    this.words(ctx, frame, scene, look, visible.slice(0, most));
+    return visible.slice(most);
   }
 
   /**
@@ -68,7 +71,7 @@ export class Nodes {
    */
   some(ctx, frame, scene, states, look, some) {
     if (levelOf(frame, scene.nodeHeight) === DUST) {
-      this.all(ctx, frame, scene, states, look);
+      this.all(ctx, frame, scene, states, look, 0);
       return;
     }
     const area = seen(frame, frame, frame.margin);
@@ -83,6 +86,7 @@ export class Nodes {
       ctx.clearRect(box.x - pad, box.y - pad, box.w + 2 * pad, box.h + 2 * pad);
     }
     this.#draw(ctx, frame, scene, states, look, visible);
+    this.words(ctx, frame, scene, look, visible);
   }
 
   /** What is drawn beside a box; never so much that it reaches another. */
@@ -135,7 +139,6 @@ export class Nodes {
       ctx.globalAlpha = dim?.[i] ? DIMMED : 1;
       ctx.drawImage(this.#sprite(state, stage, marked, w, h, pad, level, frame, look.colours), x - pad, y - pad);
     }
-    if (level >= LINE) this.#words(ctx, frame, scene, look, visible, level, w, h);
   }
 
   /** A box without words: ground, outline, the stage's edge, the state's sign. */
@@ -186,8 +189,16 @@ export class Nodes {
     return canvas;
   }
 
-  #words(ctx, frame, scene, look, visible, level, w, h) {
+  /**
+   * The words of objects that are drawn already.
+   * @param {CanvasRenderingContext2D} ctx @param {import('./frame.js').Frame} frame @param {import('./scene.js').Scene} scene
+   * @param {Look} look @param {number[]} visible
+   */
+  words(ctx, frame, scene, look, visible) {
+    const level = levelOf(frame, scene.nodeHeight);
+    if (level < LINE || visible.length === 0) return;
     const { graph } = scene;
+    const { w, h } = boxOf(frame, scene, visible[0]);
     const { dpr } = frame;
     const whole = level === WHOLE;
     const left = whole ? signOf(w, h, dpr, level) + h * 0.33 : signOf(w, h, dpr, level) + h * 0.45;
@@ -222,6 +233,7 @@ export class Nodes {
       ctx.globalAlpha = look.dim?.[i] ? DIMMED : 1;
       ctx.fillText(elided(ctx, this.#names, i, name, right - start).text, x + start, y + h * (whole ? 0.7 : 0.52));
     }
+    ctx.globalAlpha = 1;
   }
 }
 

@@ -4,19 +4,17 @@
 
 import { el } from '../dom.js';
 import { colours } from '../theme.js';
-import { between, centred, CLOSEST, covers, filled, fitted, kept, panned, same, seen, shift, zoomed } from './camera.js';
+import { covers, same, seen, shift } from './camera.js';
 import { countIn, paint, sorted } from './edges.js';
 import { DUST, frameOf, LINE, levelOf } from './frame.js';
 import { Nodes } from './nodes.js';
 import { paintOver, paintUnder } from './overlay.js';
+import { Viewpoint } from './viewpoint.js';
 
 const MARGIN = 128;
-const NARROW = 600;
 // All of a small graph on a large screen is no larger than this.
 const LARGEST = 1.5;
 const REST_MS = 100;
-const GLIDE_MS = 220;
-const HELD_MS = 350;
 const LIVELY_MS = 90;
 // Painted while moving where there are no more than these.
 const FEW_WORDS = 160;
@@ -26,23 +24,18 @@ const FEW_EDGES = 150;
 const CROWD = 6_000;
 // No canvas larger than this, in pixels: a 4K screen has 8 million.
 const MOST_PIXELS = 14e6;
+// Around the stage there is more to paint only where that is cheap.
+const ROOMY_PIXELS = 3e6;
 // Objects of a picture this small that change are all painted anew: not more often than this.
 const DUST_MS = 250;
 
 export class Picture {
   /** @type {import('./scene.js').Scene | null} */
   scene = null;
-  pose = { x: 0, y: 0, k: 1 };
-  size = { width: 1, height: 1 };
-  /** Whether it shows all there is, and goes on doing so when the stage changes. */
-  fits = true;
-  /** What the stage covers at its top, in screen pixels. */
-  top = 36;
-
   #states;
   #attempt;
-  #moved;
   #dpr = 1;
+  #wantedDpr = 0;
   #margin = MARGIN;
   #nodes = new Nodes();
   #nodeLayer = { canvas: canvas('graph-nodes'), pose: null, at: 0 };
@@ -50,6 +43,7 @@ export class Picture {
   #edgePose = null;
   #edgeJob = null;
   #edgesStale = true;
+  #edgesAt = 0;
   #edgeShare = 600;
   #underCanvas = canvas('graph-under');
   #under = null;
@@ -63,24 +57,27 @@ export class Picture {
   #overPose = null;
   #overAt = 0;
   #moves = false;
-  #glide = null;
   #frame = 0;
   #timer = 0;
-  #held = 0;
   #movedAt = 0;
   #lastFrame = 0;
+  #cost = 0; // how long a frame is that paints all objects, ms
+  #paintedAll = false;
+  #wordless = new Set(); // painted but for their words: those come in the next frames
   #still = matchMedia('(prefers-reduced-motion: reduce)');
 
   /**
    * @param {HTMLElement} stage
-   * @param {{states: () => Uint8Array, attempt: (i: number) => number, live: () => boolean, moved: () => void}} told `moved`: the pose or the size is another
+   * @param {{states: () => Uint8Array, attempt: (i: number) => number, live: () => boolean, moved: () => void}} told `moved`: it is
+   *   seen from elsewhere
    */
   constructor(stage, { states, attempt, live, moved }) {
     this.stage = stage;
     this.#states = states;
     this.#attempt = attempt;
-    this.#moved = moved;
     this.live = live;
+    /** Where it is seen from. */
+    this.view = new Viewpoint({ box: () => this.scene?.box ?? null, largest: LARGEST, moved: () => this.#move(moved) });
     this.#edgeLayers[1].classList.add('is-hidden');
     this.element = el('div', { class: 'graph-layers', 'aria-hidden': 'true' }, ...this.#edgeLayers, this.#underCanvas, this.#nodeLayer.canvas, this.#overCanvas);
     stage.append(this.element);
@@ -89,7 +86,7 @@ export class Picture {
   destroy() {
     cancelAnimationFrame(this.#frame);
     clearTimeout(this.#timer);
-    clearTimeout(this.#held);
+    this.view.destroy();
     this.element.remove();
   }
 
@@ -102,7 +99,7 @@ export class Picture {
     this.#changed.clear();
     this.#over = { hovered: -1, selected: -1, cursor: -1, match: -1 };
     this.#edges = scene ? sorted(scene, () => 0) : null;
-    this.#stopGlide();
+    this.view.stop();
     this.repaint();
   }
 
@@ -149,115 +146,39 @@ export class Picture {
     this.#wake();
   }
 
-  // ---- where it is seen from ----
+  // ---- the stage ----
 
   /** The stage has another size, or the screen another density. */
   resize() {
     const { clientWidth: width, clientHeight: height } = this.stage;
     const wanted = Math.min(window.devicePixelRatio || 1, 3);
     if (width === 0 || height === 0) return;
-    if (width === this.size.width && height === this.size.height && wanted === this.#dpr) return;
-    this.size = { width, height };
+    if (width === this.view.size.width && height === this.view.size.height && wanted === this.#wantedDpr) return;
+    this.#wantedDpr = wanted;
     const pixels = (dpr, margin) => (width + 2 * margin) * (height + 2 * margin) * dpr * dpr;
-    this.#margin = pixels(wanted, MARGIN) <= MOST_PIXELS ? MARGIN : 0;
+    this.#margin = pixels(wanted, MARGIN) <= ROOMY_PIXELS ? MARGIN : 0;
     this.#dpr = Math.min(wanted, Math.max(1, Math.sqrt(MOST_PIXELS / pixels(1, this.#margin))));
-    for (const layer of [...this.#edgeLayers, this.#nodeLayer.canvas]) this.#measure(layer, this.#margin);
-    for (const layer of [this.#underCanvas, this.#overCanvas]) this.#measure(layer, 0);
+    const measure = (layer, margin) => {
+      const [wide, high] = [width + 2 * margin, height + 2 * margin];
+      [layer.width, layer.height] = [Math.round(wide * this.#dpr), Math.round(high * this.#dpr)];
+      [layer.style.width, layer.style.height] = [`${wide}px`, `${high}px`];
+    };
+    for (const layer of [...this.#edgeLayers, this.#nodeLayer.canvas]) measure(layer, this.#margin);
+    for (const layer of [this.#underCanvas, this.#overCanvas]) measure(layer, 0);
     this.#edgePose = null;
-    if (this.fits && this.#held === 0) this.pose = this.#whole();
     this.repaint();
-    this.#moved();
+    this.view.resize({ width, height });
   }
 
-  #measure(layer, margin) {
-    const [width, height] = [this.size.width + 2 * margin, this.size.height + 2 * margin];
-    [layer.width, layer.height] = [Math.round(width * this.#dpr), Math.round(height * this.#dpr)];
-    [layer.style.width, layer.style.height] = [`${width}px`, `${height}px`];
-  }
-
-  #whole() {
-    if (!this.scene) return { x: 0, y: 0, k: 1 };
-    // The buttons stand at the right, on a narrow stage at the bottom: nothing lies under them.
-    const room = this.size.width < NARROW ? { side: 8, bottom: 52 } : { side: 52, bottom: 12 };
-    return fitted(this.scene.box, this.size, { top: this.top, closest: LARGEST, ...room });
-  }
-
-  /** @returns {number} the scale at which all is seen: there is no reason to go much farther away */
-  get farthest() {
-    return this.#whole().k * 0.7;
-  }
-
-  /** @param {boolean} [glide] */
-  fit(glide = false) {
-    this.fits = true;
-    this.#go(this.#whole(), glide);
-  }
-
-  /** Stays for a moment as it is, whatever the stage's size becomes: a second click shall meet what the first one met. */
-  hold() {
-    clearTimeout(this.#held);
-    this.#held = setTimeout(() => {
-      this.#held = 0;
-      if (this.fits) this.fit(true);
-    }, HELD_MS);
-  }
-
-  /** @param {number} factor @param {number} [sx] @param {number} [sy] @param {boolean} [glide] */
-  zoom(factor, sx = this.size.width / 2, sy = this.size.height / 2, glide = false) {
-    this.fits = false;
-    this.#go(this.#within(zoomed(this.#glide && glide ? this.#glide.to : this.pose, factor, sx, sy, { farthest: this.farthest })), glide);
-  }
-
-  /** @param {number} dx @param {number} dy screen pixels @param {boolean} [glide] */
-  pan(dx, dy, glide = false) {
-    this.fits = false;
-    this.#go(this.#within(panned(this.#glide && glide ? this.#glide.to : this.pose, dx, dy)), glide);
-  }
-
-  /** Puts a point of the world in the middle. @param {number} x @param {number} y @param {{least?: number, glide?: boolean}} [how] `least`: the scale it should have at least */
-  centre(x, y, { least = 0, glide = true } = {}) {
-    this.fits = false;
-    this.#go(this.#within(centred(this.size, x, y, Math.min(CLOSEST, Math.max(this.pose.k, least)))), glide);
-  }
-
-  /** Shows these objects, no closer than they can be read well. @param {import('./camera.js').Box} box @param {boolean} [glide] */
-  show(box, glide = true) {
-    this.fits = false;
-    this.#go(this.#within(fitted(box, this.size, { top: this.top + 16, side: 48, closest: 1 })), glide);
-  }
-
-  /** Brings an object on the stage where it is not yet. @param {number} i @param {number} [least] */
+  /** Brings an object on the stage where it is not yet. @param {number} i @param {number} [least] the scale to have at least */
   reveal(i, least = 0) {
-    if (!this.scene?.has(i)) return;
-    const [x, y] = [this.scene.x[i], this.scene.y[i]];
-    const area = seen(this.#glide?.to ?? this.pose, this.size, -48);
-    const inside = x > area.x0 && x < area.x1 && y > area.y0 + this.top / this.pose.k && y < area.y1;
-    if (inside && this.pose.k >= least) return;
-    const pose = centred(this.size, x, y, Math.max(this.pose.k, least));
-    this.fits = false;
-    this.#go(filled(pose, this.scene.box, this.size, this.top), true);
+    if (this.scene?.has(i)) this.view.reveal(this.scene.x[i], this.scene.y[i], least);
   }
 
-  #within(pose) {
-    return this.scene ? kept(pose, this.scene.box, this.size) : pose;
-  }
-
-  #go(pose, glide) {
-    this.#stopGlide();
-    if (same(pose, this.pose)) return;
-    if (glide && !this.#still.matches) this.#glide = { from: this.pose, to: pose, began: performance.now() };
-    else this.#move(pose);
-    this.#wake();
-  }
-
-  #move(pose) {
-    this.pose = pose;
+  #move(moved) {
     this.#movedAt = performance.now();
-    this.#moved();
-  }
-
-  #stopGlide() {
-    this.#glide = null;
+    this.#wake();
+    moved();
   }
 
   // ---- when it is painted ----
@@ -273,24 +194,20 @@ export class Picture {
 
   #paint(now) {
     this.#frame = 0;
-    if (!this.scene || this.size.width <= 1) return;
+    if (!this.scene || this.view.size.width <= 1) return;
     this.#pace(now);
-    if (this.#glide) {
-      const part = Math.min(1, (now - this.#glide.began) / GLIDE_MS);
-      const { from, to } = this.#glide;
-      if (part >= 1) this.#stopGlide();
-      this.#move(between(from, to, this.size, 1 - (1 - part) ** 3));
-    }
-    const moving = performance.now() - this.#movedAt < REST_MS;
+    const moving = this.view.gliding || performance.now() - this.#movedAt < REST_MS;
     const later = [this.#paintNodes(now, moving), this.#paintEdges(moving), this.#paintOver(now)].filter((ms) => ms !== null);
-    if (this.#glide || later.includes(0)) this.#wake();
+    if (later.includes(0)) this.#wake();
     else if (later.length > 0) this.#wakeIn(Math.min(...later));
   }
 
-  /** Learns from how long the last frame took how many edges the next one may draw. */
+  /** Learns from how long the last frame took what the next one may draw. */
   #pace(now) {
     const took = now - this.#lastFrame;
     this.#lastFrame = now;
+    if (this.#paintedAll && took < 2_000) this.#cost = took;
+    this.#paintedAll = false;
     if (!this.#edgeJob || took > 1_000) return;
     if (took > 45) this.#edgeShare = Math.max(150, this.#edgeShare * 0.6);
     else if (took < 26) this.#edgeShare = Math.min(3_000, this.#edgeShare * 1.3);
@@ -299,7 +216,8 @@ export class Picture {
   /** @returns {number | null} in how many ms it wants to be called again */
   #paintNodes(now, moving) {
     const layer = this.#nodeLayer;
-    const { scene, pose, size } = this;
+    const { scene } = this;
+    const { pose, size } = this.view;
     const ctx = layer.canvas.getContext('2d');
     const states = this.#states();
     const look = { ...this.#look, colours: colours(), attempt: this.#attempt };
@@ -309,37 +227,49 @@ export class Picture {
     if (first || (elsewhere && !wait)) layer.pose = pose;
     const frame = frameOf(layer.pose, size, this.#margin, this.#dpr);
     const tiny = levelOf(frame, scene.nodeHeight) === DUST;
+    let early = false;
     if (first || (elsewhere && !wait) || this.#allNodes) {
-      this.#nodes.all(ctx, frame, scene, states, look);
+      this.#wordless = new Set(this.#nodes.all(ctx, frame, scene, states, look, FEW_WORDS));
       layer.at = now;
+      this.#paintedAll = true;
       this.#allNodes = false;
       this.#changed.clear();
     } else if (this.#changed.size > 0) {
-      if (tiny && now - layer.at < DUST_MS) return DUST_MS;
-      this.#nodes.some(ctx, frame, scene, states, look, this.#changed);
-      if (tiny) layer.at = now;
-      this.#changed.clear();
+      early = tiny && now - layer.at < DUST_MS;
+      if (!early) {
+        this.#nodes.some(ctx, frame, scene, states, look, this.#changed);
+        for (const i of this.#changed) this.#wordless.delete(i);
+        if (tiny) layer.at = now;
+        this.#changed.clear();
+      }
     }
+    const rest = this.#paintedAll ? [] : [...this.#wordless].slice(0, FEW_WORDS);
+    if (rest.length > 0) this.#nodes.words(ctx, frame, scene, look, rest);
+    for (const i of rest) this.#wordless.delete(i);
     place(layer.canvas, layer.pose, pose, this.#margin);
+    if (this.#wordless.size > 0) return 0;
+    if (early) return DUST_MS;
     return wait ? REST_MS : null;
   }
 
   /** Whether to move what is painted for now: it still covers the stage, or was painted only just before. */
   #putOff(painted, age, moving) {
-    if (!moving && !this.#glide) return false;
-    return covers(painted, this.pose, this.size, this.#margin) ? age < 400 : age < 140;
+    if (!moving) return false;
+    // Painting shall not take more than a fifth of the time, however slow it is here.
+    return age < Math.max(covers(painted, this.view.pose, this.view.size, this.#margin) ? 400 : 140, 5 * this.#cost);
   }
 
   #few(scene, pose) {
     let count = 0;
-    scene.within(seen(pose, this.size), 0, () => { count += 1; });
-    const frame = frameOf(pose, this.size, 0, 1);
+    scene.within(seen(pose, this.view.size), 0, () => { count += 1; });
+    const frame = frameOf(pose, this.view.size, 0, 1);
     return count <= (levelOf(frame, scene.nodeHeight) >= LINE ? FEW_WORDS : FEW_MARKS);
   }
 
   /** @returns {number | null} */
   #paintEdges(moving) {
-    const { pose, size, scene } = this;
+    const { scene } = this;
+    const { pose, size } = this.view;
     if (!this.#edges) return null;
     const elsewhere = this.#edgePose === null || !same(this.#edgePose, pose);
     const [front, back] = this.#edgeLayers;
@@ -353,8 +283,9 @@ export class Picture {
         this.#edgePose = pose;
         this.#edgesStale = false;
       } else if (!this.#edgeJob || this.#edgesStale) {
-        const putOff = !this.#edgesStale && (moving || this.#glide) && this.#edgePose !== null;
-        if (putOff && covers(this.#edgePose, pose, size, this.#margin)) later = REST_MS;
+        const putOff = !this.#edgesStale && moving && this.#edgePose !== null;
+        const recent = performance.now() - this.#edgesAt < Math.max(500, 10 * this.#cost);
+        if (putOff && (recent || covers(this.#edgePose, pose, size, this.#margin))) later = REST_MS;
         else {
           // The first ones are seen as they come; after that, the old ones stay until the new ones are all there.
           const onto = this.#edgePose === null ? front : back;
@@ -370,6 +301,7 @@ export class Picture {
       if (job.at >= job.edges.order.length) {
         if (job.onto === back) this.#swap();
         this.#edgePose = job.pose;
+        this.#edgesAt = performance.now();
         this.#edgeJob = null;
         later = same(job.pose, pose) ? null : 0;
       } else {
@@ -407,7 +339,7 @@ export class Picture {
 
   /** @returns {number | null} */
   #paintOver(now) {
-    const { pose, size } = this;
+    const { pose, size } = this.view;
     const lively = !this.#still.matches && this.live() ? now : null;
     const due = this.#moves && now - this.#overAt >= LIVELY_MS - 5;
     if (!this.#overStale && !due && this.#overPose !== null && same(this.#overPose, pose)) {

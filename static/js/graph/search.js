@@ -34,3 +34,26 @@ export function find(graph, query) {
 export function inReadingOrder(found, scene, level) {
   return found.sort((a, b) => level[a] - level[b] || scene.x[a] - scene.x[b] || scene.y[a] - scene.y[b] || a - b);
 }
+
+/** What was found, and which of it is looked at. */
+export class Matches {
+  /** The places of the matches in the order of reading; null: nothing is looked for. @type {number[] | null} */
+  all = null;
+  /** Which of them is looked at; -1: none yet. */
+  at = -1;
+
+  /** @param {any} graph @param {import('./scene.js').Scene} scene @param {string} query */
+  find(graph, scene, query) {
+    const found = find(graph, query)?.filter((i) => scene.has(i)) ?? null;
+    this.all = found && inReadingOrder(found, scene, graph.level);
+    this.at = -1;
+  }
+
+  /** @param {1 | -1} by @returns {number} the next match, or the one before; -1: there is none */
+  step(by) {
+    const count = this.all?.length ?? 0;
+    if (count === 0) return -1;
+    this.at = this.at < 0 && by < 0 ? count - 1 : (this.at + by + count) % count;
+    return this.all[this.at];
+  }
+}

@@ -35,7 +35,7 @@ export function mount(root, { store }) {
   const heading = el('h2', { tabindex: '-1' });
   const badges = el('div', { class: 'panel-badges' });
   const moment = el('p', { class: 'panel-moment' });
-  const links = el('nav', { class: 'panel-links', 'aria-label': t('panel.label', { id: '' }).trim() });
+  const links = el('nav', { class: 'panel-links', 'aria-label': t('panel.links') });
   const why = el('div', { class: 'why' });
   const parents = relations(store, 'panel.parents');
   const children = relations(store, 'panel.children');

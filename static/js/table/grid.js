@@ -30,7 +30,7 @@ export class Grid {
     this.#id = `grid-${grids}`;
     this.head = el('div', { role: 'row', class: 'grid-row grid-head-row', 'aria-rowindex': '1' });
     this.body = el('div', { role: 'rowgroup', class: 'grid-body' });
-    this.grid = el('div', { role: 'grid', class: 'grid', tabindex: '0', 'aria-label': of.label, on: { keydown: (event) => this.#key(event), click: (event) => this.#click(event) } },
+    this.grid = el('div', { role: 'grid', class: 'grid', tabindex: '0', 'aria-label': of.label, on: { keydown: (event) => this.#key(event), focus: () => this.#focused(), click: (event) => this.#click(event) } },
       el('div', { role: 'rowgroup', class: 'grid-head' }, this.head), this.body);
     this.element = el('div', { class: 'grid-scroll', on: { scroll: () => this.draw() } }, this.grid);
     this.#fixed = new ResizeObserver(() => this.draw());
@@ -170,6 +170,13 @@ export class Grid {
     this.active = Number(row.dataset.item);
     this.draw();
     this.of.open(this.active);
+  }
+
+  /** There is always a row that the keys move on from. */
+  #focused() {
+    if (this.items.length === 0 || (this.active !== null && this.items.includes(this.active))) return;
+    this.active = this.items[Math.min(this.items.length - 1, Math.ceil(this.element.scrollTop / ROW))];
+    this.draw();
   }
 
   #key(event) {

@@ -60,7 +60,7 @@ export function mount(root, { store }) {
     moment.hidden = !then;
     moment.textContent = then ? t('workers.then', { at: clock(store.time) }) : '';
     drawLeader(then);
-    const shown = (then ? workersThen() : workersNow()).slice(0, SHOWN);
+    const shown = (then ? workersThen() : workersNow()).sort(byStage).slice(0, SHOWN);
     const keys = new Set(shown.map((worker) => worker.key));
     for (const [key, card] of cards) {
       if (keys.has(key)) continue;
@@ -104,7 +104,7 @@ export function mount(root, { store }) {
 
   function workersThen() {
     const known = new Map((store.members?.workers ?? []).map((worker) => [worker.worker, worker]));
-    const names = [...new Set([...tallies.keys(), ...known.keys()])].sort();
+    const names = [...new Set([...tallies.keys(), ...known.keys()])];
     return names.map((name) => ({
       key: `then ${name}`,
       name,
@@ -175,4 +175,10 @@ export function mount(root, { store }) {
       clearTimeout(counting);
     },
   };
+}
+
+/** In the order in which the stages follow each other, then by name. */
+function byStage(a, b) {
+  const first = ({ stages }) => Math.min(STAGES.length, ...(stages ?? []).map((stage) => STAGES.indexOf(stage)));
+  return first(a) - first(b) || (a.name < b.name ? -1 : Number(a.name > b.name));
 }
