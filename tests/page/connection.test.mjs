@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 
+import { GATED } from './support/korch.mjs';
 import { inStates, rowsIn, runIn, states, until } from './support/look.mjs';
 import { pageTest } from './support/page.mjs';
 import { t } from './support/words.mjs';
@@ -11,22 +12,26 @@ const GONE = [/ERR_CONNECTION_REFUSED/, /ERR_CONNECTION_RESET/, /ERR_INCOMPLETE_
 
 const serverStates = async (korch, run) => Object.fromEntries((await korch.get(`runs/${run}`)).objects.map(({ id, state }) => [id, state]));
 
-pageTest('a reload in the middle of a run', { args: ['--delay', '1s'] }, async ({ korch, open }) => {
+pageTest('a reload in the middle of a run', { args: GATED }, async ({ korch, open }) => {
   const page = await open({ address: '#/runs/latest/table' });
   await until(page, 'the connection', () => globalThis.korch.store.connection === 'open');
   const run = await korch.run();
+  await korch.openGates('ingest');
   await rowsIn(page, { 1001: 'loaded', 2001: 'running' });
   await page.reload();
-  await rowsIn(page, { 1001: 'loaded' });
+  await rowsIn(page, { 1001: 'loaded', 2001: 'running' });
+  await korch.openGates('standardize', 'application');
   await runIn(page, 'failed');
   await inStates(page, { 2005: 'failed', 3007: 'skipped', 3001: 'loaded' });
   assert.deepEqual(await states(page), await serverStates(korch, run));
 });
 
-pageTest('the server is killed in the middle of a run, and comes back', { args: ['--delay', '1500ms'], keeps: true }, async ({ korch, open }) => {
+pageTest('the server is killed in the middle of a run, and comes back', { args: GATED, keeps: true }, async ({ korch, open }) => {
+  await korch.openGates('ingest');
   const run = await korch.run();
   const table = await open({ address: '#/runs/latest/table', expected: [...GONE] });
   const events = await open({ address: '#/runs/latest/events', expected: [...GONE] });
+  await events.locator('.events-body [role=listitem]').first().waitFor();
   await rowsIn(table, { 1001: 'loaded', 2001: 'running' });
   await korch.kill();
   for (const page of [table, events]) {
@@ -44,6 +49,7 @@ pageTest('the server is killed in the middle of a run, and comes back', { args: 
   await dialog.getByRole('alert').getByText(t('error.unreachable')).waitFor();
   await table.keyboard.press('Escape');
 
+  await korch.openGates('standardize', 'application');
   await korch.startAgain();
   for (const page of [table, events]) {
     await until(page, 'it is connected again', () => document.getElementById('lost').hidden && globalThis.korch.store.connection === 'open');

@@ -2,11 +2,11 @@
 
 import assert from 'node:assert/strict';
 
+import { ERROR, GATED } from './support/korch.mjs';
 import { inStates, row, rowsIn, runIn, states, tableRows, until } from './support/look.mjs';
 import { pageTest } from './support/page.mjs';
 import { t } from './support/words.mjs';
 
-const ERROR = 'test forcé de objectfailed';
 const button = (page, key) => page.getByRole('button', { name: t(key), exact: true });
 
 async function startByDialog(page, opener) {
@@ -17,7 +17,7 @@ async function startByDialog(page, opener) {
   await dialog.waitFor({ state: 'detached' });
 }
 
-pageTest('a run from the empty page to the retry of what failed', { args: ['--delay', '800ms'] }, async ({ korch, open }) => {
+pageTest('a run from the empty page to the retry of what failed', { args: GATED }, async ({ korch, open }) => {
   const page = await open();
   await page.getByRole('heading', { name: t('welcome.title') }).waitFor();
   assert.equal(await page.locator('#travel').isVisible(), false, 'no run, no time to travel in');
@@ -27,8 +27,12 @@ pageTest('a run from the empty page to the retry of what failed', { args: ['--de
 
   // The table, while it runs.
   await page.locator('#tabs').getByRole('link', { name: t('view.table') }).click();
-  await rowsIn(page, { 2005: 'running', 3007: 'waiting' });
-  await rowsIn(page, { 2005: 'failed', 3007: 'skipped' });
+  await rowsIn(page, { 1001: 'running', 2005: 'waiting', 3007: 'waiting' });
+  await korch.openGates('ingest');
+  await rowsIn(page, { 1001: 'loaded', 2005: 'running', 3007: 'waiting' });
+  await korch.openGates('standardize');
+  await rowsIn(page, { 2005: 'failed', 3007: 'skipped', 3001: 'running' });
+  await korch.openGates('application');
   const first = await runIn(page, 'failed');
   await rowsIn(page, { 1001: 'loaded', 2005: 'failed', 3007: 'skipped', 3001: 'loaded' });
   const server = Object.fromEntries((await korch.get(`runs/${first}`)).objects.map(({ id, state }) => [id, state]));
@@ -67,7 +71,7 @@ pageTest('a run from the empty page to the retry of what failed', { args: ['--de
   assert.equal(await page.locator('.runs-table tbody tr').count(), 2);
 });
 
-pageTest('a slow run is cancelled', { args: ['--delay', '30s'] }, async ({ korch, open }) => {
+pageTest('a run is cancelled in the middle', { args: GATED }, async ({ korch, open }) => {
   const run = await korch.run();
   const page = await open({ address: '#/runs/latest/table' });
   await rowsIn(page, { 1001: 'running' });
@@ -110,11 +114,12 @@ pageTest('a catalogue that cannot be run says why', { catalogue: [{ IdObjet: 300
   await dialog.getByRole('alert').getByText('3001 → 3002 → 3001').waitFor();
 });
 
-pageTest('two viewers see the same', { args: ['--delay', '400ms'] }, async ({ korch, open }) => {
+pageTest('two viewers see the same', { args: GATED }, async ({ korch, open }) => {
   const one = await open({ address: '#/runs/latest/table' });
   const other = await open({ address: '#/runs/latest/timeline', locale: 'fr-FR' });
   await startByDialog(one, button(one, 'start.button'));
   await Promise.all([one, other].map((page) => inStates(page, { 1001: 'running' })));
+  await korch.openGates('ingest', 'standardize', 'application');
   const [run, same] = await Promise.all([one, other].map((page) => runIn(page, 'failed')));
   assert.equal(run, same);
   // The end of the run and the last stories are two messages.

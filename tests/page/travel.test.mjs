@@ -2,7 +2,8 @@
 
 import assert from 'node:assert/strict';
 
-import { rowsIn, runIn, states, until } from './support/look.mjs';
+import { GATED } from './support/korch.mjs';
+import { inStates, rowsIn, runIn, states, until } from './support/look.mjs';
 import { pageTest } from './support/page.mjs';
 import { t } from './support/words.mjs';
 
@@ -140,17 +141,21 @@ pageTest('a run is replayed', { args: ['--delay', '400ms'] }, async ({ korch, op
   }
 });
 
-pageTest('the past of a run that goes on stands still', { args: ['--delay', '700ms'] }, async ({ korch, open }) => {
+pageTest('the past of a run that goes on stands still', { args: GATED }, async ({ korch, open }) => {
   await korch.run();
   const page = await open({ address: '#/runs/latest/table' });
+  await inStates(page, { 1001: 'running' });
+  await new Promise((passed) => { setTimeout(passed, 2 * GAP_MS); }); // a past to travel to
+  await korch.openGates('ingest');
   await until(page, 'sources that are loaded', () => globalThis.korch.store.counts().byStage[0][4] === 8);
   const past = await page.evaluate(() => {
     const { store } = globalThis.korch;
     return store.rows(store.graph.indexOf.get(1001)).find(({ state }) => state === 2).t;
   });
-  await travel(page, Math.ceil(past) + 300);
+  await travel(page, Math.ceil(past) + GAP_MS);
   const then = await states(page);
   assert.equal(then[1001], 'running');
+  await korch.openGates('standardize', 'application');
   await until(page, 'the end of the run', () => globalThis.korch.store.run.state === 'failed');
   assert.deepEqual(await states(page), then);
   await rowsIn(page, { 1001: 'running', 3001: 'waiting' });

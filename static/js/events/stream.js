@@ -5,6 +5,8 @@ import { address, get } from '../api.js';
 import { lineOf } from './record.js';
 
 const FIRST = 200;
+const FLUSH_MS = 100;
+const HIDDEN_MS = 1000;
 const AGAIN_MS = 3000;
 const WAITING = 4000; // kept until the last ones are here, or the next frame
 
@@ -18,18 +20,20 @@ export function follow(told) {
   let again = 0;
   let fresh = [];
   let started = false;
-  let frame = 0;
+  let [frame, timer] = [0, 0];
   let over = new AbortController();
 
   const flush = () => {
-    frame = 0;
+    [frame, timer] = [0, 0];
     if (!started || fresh.length === 0) return;
     const events = fresh;
     fresh = [];
     told.arrived(events.map(lineOf), false);
   };
-  // A page that nobody sees draws no frames: a timer is enough for it.
-  const soon = () => { frame = document.hidden ? setTimeout(flush, 1000) : requestAnimationFrame(flush); };
+  // Ten times a second is as fast as anybody reads. A page that nobody sees draws no frames: a timer is enough for it.
+  const soon = () => {
+    timer = document.hidden ? setTimeout(flush, HIDDEN_MS) : setTimeout(() => { frame = requestAnimationFrame(flush); }, FLUSH_MS);
+  };
 
   function connect() {
     source = new EventSource(address('/events/stream'));
@@ -61,7 +65,7 @@ export function follow(told) {
     if (!told.wanted(event)) return;
     fresh.push(event);
     if (fresh.length > WAITING) fresh = fresh.slice(-WAITING / 2);
-    if (frame === 0) soon();
+    if (timer === 0) soon();
   }
 
   async function fetchLast() {
@@ -93,7 +97,7 @@ export function follow(told) {
       clearTimeout(again);
       over.abort();
       cancelAnimationFrame(frame);
-      clearTimeout(frame);
+      clearTimeout(timer);
     },
   };
 }

@@ -17,6 +17,14 @@ const BINARY = path.resolve(ROOT, process.env.KORCH_BIN ?? 'target/debug/korch')
 export const DEADLINE_MS = 60_000;
 const LOOK_MS = 20;
 
+/** The error of the object that fails, simulated or at a gate. */
+export const ERROR = 'test forcé de objectfailed';
+/**
+ * Work that waits at its stage's gate until the test opens that: what is between two steps of a run can be looked at for
+ * as long as that takes. 2005 fails. Where the folder is gone, the test is, and so is the work.
+ */
+export const GATED = ['--exec', `while [ -e Objets.json ] && ! [ -e "$KORCH_STAGE.open" ]; do sleep 0.05; done; if [ "$KORCH_OBJECT_ID" = 2005 ]; then echo '${ERROR}' >&2; exit 1; fi`];
+
 /**
  * Waits until `look` finds something.
  * @template T
@@ -88,13 +96,9 @@ export class Korch {
     await poll('readiness', async () => (await fetch(`${this.page}readyz`)).ok);
   }
 
-  get pid() {
-    return this.#child.pid;
-  }
-
-  /** What it wrote to stderr. */
-  get said() {
-    return this.#said;
+  /** Lets the work of these stages go on. @param {...('ingest' | 'standardize' | 'application')} stages */
+  async openGates(...stages) {
+    for (const stage of stages) await writeFile(path.join(this.dir, `${stage}.open`), '');
   }
 
   /** `kill -9`. */
