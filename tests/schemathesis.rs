@@ -33,7 +33,8 @@ fn check(python: &Path, api: &Api, args: &[&str], more: &str) {
         .current_dir(place.path())
         .output()
         .unwrap();
-    let said = [output.stdout, output.stderr].map(|said| String::from_utf8_lossy(&said).into_owned()).concat();
+    let said =
+        [output.stdout, output.stderr].map(|said| String::from_utf8_lossy(&said).into_owned()).concat();
     assert!(output.status.success(), "{said}");
     for line in said.lines().filter(|line| line.contains("selected /") || line.contains("generated")) {
         println!("{}", line.trim());
