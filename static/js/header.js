@@ -34,6 +34,7 @@ export function mount(root, { store, setLanguage, showKeys }) {
   function open(is) {
     more.setAttribute('aria-expanded', String(is));
     aside.classList.toggle('open', is);
+    progress.element.inert = is; // the menu lies over it
   }
   function outside(event) {
     if (!aside.contains(event.target) && event.target !== more) open(false);
@@ -81,17 +82,28 @@ function pickerOf(store) {
   const state = el('span', { class: 'run-state' });
   let drawn = '';
   let badge = '';
+  let names = new Map(); // of the runs in the list, by all that makes them
+
+  function name(run, today) {
+    const key = [run.run_id, run.state, run.requested_by, today].join(' ');
+    return [key, names.get(key) ?? { id: run.run_id, text: nameOf(run, today) }];
+  }
+
+  function list() {
+    const today = new Date(store.now()).toDateString();
+    const known = new Map(store.runs.map((run) => name(run, today)));
+    const other = route.run !== LATEST && !store.runs.some((run) => run.run_id === route.run) ? route.run : '';
+    const sign = `${other} ${[...known.keys()].join()}`;
+    // An open list must not change under the pointer; it is drawn again when it is left.
+    if (sign === drawn || (drawn !== '' && document.activeElement === select)) return;
+    drawn = sign;
+    names = known;
+    const options = [[LATEST, t('header.latest')], ...(other ? [[other, other]] : []), ...[...known.values()].map(({ id, text }) => [id, text])];
+    select.replaceChildren(...options.map(([value, text]) => el('option', { value, text })));
+  }
 
   function draw() {
-    const runs = store.runs.map((run) => [run.run_id, nameOf(run, store.now())]);
-    if (route.run !== LATEST && !runs.some(([id]) => id === route.run)) runs.unshift([route.run, route.run]);
-    const options = [[LATEST, t('header.latest')], ...runs];
-    const signature = JSON.stringify(options);
-    // An open list must not change under the pointer; it is drawn again when it is left.
-    if (signature !== drawn && (drawn === '' || document.activeElement !== select)) {
-      drawn = signature;
-      select.replaceChildren(...options.map(([value, text]) => el('option', { value, text })));
-    }
+    list();
     if (select.value !== route.run) select.value = route.run;
     const { run } = store;
     select.title = run ? [run.run_id, run.requested_by, run.reason].filter(Boolean).join(' · ') : '';
@@ -111,10 +123,10 @@ function stateAt(run, time) {
 }
 
 /** A run by its state, when it was asked for, and by whom: nobody knows a run by its id. */
-function nameOf(run, now) {
+function nameOf(run, today) {
   const at = run.requested_at ?? run.planned_at;
-  const today = new Date(at).toDateString() === new Date(now).toDateString();
-  return `${GLYPHS[run.state]} ${[today ? clock(at) : dateTime(at), run.requested_by].filter(Boolean).join(' · ')}`;
+  const time = new Date(at).toDateString() === today ? clock(at) : dateTime(at);
+  return `${GLYPHS[run.state]} ${[time, run.requested_by].filter(Boolean).join(' · ')}`;
 }
 
 function viewOfRun() {

@@ -1,5 +1,6 @@
 // The connection to the server: opens the stream of the run to show, hands its messages to the store, and fetches the
-// graph they belong to. It breaks, notices that it broke, and comes back; it knows nothing of what is drawn.
+// graph they belong to. It breaks, notices that it broke, and comes back; where the server does not know the run, it
+// follows the rest without it. It knows nothing of what is drawn.
 
 import { address, get } from './api.js';
 
@@ -7,6 +8,8 @@ const EVENTS = ['hello', 'runs', 'workers', 'run', 'stories'];
 const SILENCE_MS = 25_000; // the workers are told at least every 10 s
 const LOOK_MS = 2_500;
 const BACKOFF_MS = { least: 1_000, most: 10_000 };
+const ASKING_MS = 10_000;
+const LATEST = 'latest';
 const NOT_FOUND = 404;
 
 /**
@@ -15,7 +18,10 @@ const NOT_FOUND = 404;
  */
 export function connect(store) {
   let run = null;
+  let unknown = false; // the server does not know the run: what it tells of others is heard all the same
   let source = null;
+  let answered = false; // by this source
+  let asking = new AbortController();
   let heardAt = 0;
   let wait = BACKOFF_MS.least;
   let timer = null;
@@ -24,7 +30,8 @@ export function connect(store) {
   function open() {
     close();
     heardAt = Date.now();
-    source = new EventSource(address(`/live?run=${encodeURIComponent(run)}`));
+    answered = false;
+    source = new EventSource(address(`/live?run=${encodeURIComponent(unknown ? LATEST : run)}`));
     source.onerror = lost;
     for (const name of EVENTS) source.addEventListener(name, (message) => arrived(name, message));
   }
@@ -32,21 +39,54 @@ export function connect(store) {
   function close() {
     clearTimeout(timer);
     timer = null;
+    asking.abort();
     source?.close();
     source = null;
   }
 
   function arrived(name, message) {
     heardAt = Date.now();
+    answered = true;
     wait = BACKOFF_MS.least;
     store.setConnection('open');
+    if (unknown && (name === 'run' || name === 'stories')) return;
     store.receive(name, JSON.parse(message.data));
     if (name === 'run') graphs.want(store.run);
+    if (unknown && name === 'runs' && store.runs.some((line) => line.run_id === run)) {
+      unknown = false;
+      store.reset();
+      open();
+    }
+  }
+
+  function lost() {
+    const refused = !answered && !unknown && run !== LATEST;
+    close();
+    if (refused) ask(run);
+    else again();
+  }
+
+  /** An EventSource does not say why it was refused: a run that is not known is no reason to try for ever. */
+  async function ask(id) {
+    asking = new AbortController();
+    const { signal } = asking;
+    try {
+      await get(`/runs/${encodeURIComponent(id)}`, { signal: AbortSignal.any([signal, AbortSignal.timeout(ASKING_MS)]) });
+    } catch (error) {
+      unknown = !signal.aborted && error.status === NOT_FOUND;
+    }
+    if (signal.aborted) return;
+    if (!unknown) {
+      again();
+      return;
+    }
+    graphs.forget();
+    store.setUnknown();
+    open();
   }
 
   // The browser would try again by itself, but not after every kind of failure, and never sooner when it could.
-  function lost() {
-    close();
+  function again() {
     store.setConnection('lost');
     timer = setTimeout(open, wait);
     wait = Math.min(2 * wait, BACKOFF_MS.most);
@@ -68,6 +108,7 @@ export function connect(store) {
     follow(wanted) {
       if (wanted === run) return;
       run = wanted;
+      unknown = false;
       graphs.forget();
       store.reset();
       wait = BACKOFF_MS.least;

@@ -41,27 +41,43 @@ function soon(flush) {
 
 // ---- parts that come and go ----
 
-/** What is in the main area. @type {{key: string, root: HTMLElement, part: any} | null} */
+/** What is in the main area. @type {{key: string, root: HTMLElement, part: any, broken?: boolean} | null} */
 let shown = null;
-const panel = slot($('panel'), () => import('./panel/panel.js'), () => route.params.has('object') && store.run !== null);
-const travel = slot($('travel'), () => import('./travel.js'), () => store.graph !== null && router.RUN_VIEWS.includes(route.view));
+const panel = slot($('panel'), './panel/panel.js', () => route.params.has('object') && store.run !== null);
+const travel = slot($('travel'), './travel.js', () => store.graph !== null && router.RUN_VIEWS.includes(route.view));
+
+/**
+ * Brings a module. One that did not come is asked for by another address the next time: some browsers remember that it
+ * did not come.
+ */
+function bring(file) {
+  const before = failures.get(file) ?? 0;
+  return import(before > 0 ? `${file}?again=${before}` : file).catch((error) => {
+    failures.set(file, before + 1);
+    throw error;
+  });
+}
+const failures = new Map();
 
 /** A module's place that is there only while it is wanted. */
-function slot(root, bring, wanted) {
+function slot(root, file, wanted) {
   let part = null;
+  let broken = false;
   let turn = 0;
   async function fill() {
     const mine = ++turn;
     root.hidden = false;
+    broken = false;
     part = { destroy() {} };
     try {
-      const { mount } = await bring();
+      const { mount } = await bring(file);
       if (mine !== turn) return;
       root.replaceChildren();
       part = mount(root, { store, route });
     } catch (error) {
       if (mine !== turn) return;
       reportError(error);
+      broken = true;
       root.replaceChildren(el('p', { class: 'broken', role: 'alert', text: t('part.broken') }));
     }
   }
@@ -86,7 +102,21 @@ function slot(root, bring, wanted) {
     clear() {
       if (part) clear();
     },
+    /** Once more, where it did not come. */
+    mend() {
+      if (part && broken) clear();
+      this.fit();
+    },
   };
+}
+
+/** The server is heard again: what did not come before may come now. */
+function mend() {
+  if (store.connection !== 'open') return;
+  if (shown?.broken) clearView();
+  fitView();
+  panel.mend();
+  travel.mend();
 }
 
 /** What has to be in the main area: a view, or what is said where there is nothing to view. */
@@ -131,11 +161,12 @@ function clearView() {
 async function bringView(root, name) {
   const mine = () => shown?.root === root;
   try {
-    const { mount } = await import(`./${name}/${name}.js`);
+    const { mount } = await bring(`./${name}/${name}.js`);
     if (mine()) shown.part = mount(root, { store, route });
   } catch (error) {
     if (!mine()) return;
     reportError(error);
+    shown.broken = true;
     root.classList.add('placeholder-view');
     root.replaceChildren(el('div', { class: 'placeholder', role: 'alert' },
       el('h2', { text: t('view.broken', { view: t(`view.${name}`) }) }), el('p', { text: t('view.broken-why') }),
@@ -241,7 +272,7 @@ async function start() {
   words();
   store.on('run', fit);
   store.on('graph', fit);
-  store.on('connection', () => { drawLost(); fit(); });
+  store.on('connection', () => { drawLost(); fit(); mend(); });
   router.onRoute(onRoute);
   $('skip').addEventListener('click', (event) => {
     event.preventDefault(); // its # is not an address of ours

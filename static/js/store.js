@@ -69,9 +69,13 @@ export class Store {
 
   // ---- what the views ask ----
 
-  /** @returns {number} the server's time, ms since 1970 */
+  /**
+   * The server's time, ms since 1970. It stands still while the server is not heard: nobody knows what still runs.
+   * @returns {number}
+   */
   now() {
-    return this.#clock() + this.#skew;
+    const now = this.#clock() + this.#skew;
+    return this.connection === 'lost' && this.heard !== null ? Math.min(now, this.heard) : now;
   }
 
   /**
@@ -163,6 +167,12 @@ export class Store {
     this.told = false;
     this.#emit('run');
     this.#forget();
+  }
+
+  /** The server does not know the run that is to be shown. */
+  setUnknown() {
+    this.reset();
+    this.told = true;
   }
 
   /** @param {'connecting' | 'open' | 'lost'} connection */

@@ -149,8 +149,8 @@ pageTest('an address shows what it showed', { args: ['--delay', '0s'] }, async (
     been.push([view, page.url()]);
   }
   for (const [view, url] of been) {
-    await page.goto('about:blank');
     await page.goto(url);
+    await page.reload();
     await viewIs(page, view);
   }
   await page.goto(been[0][1]);

@@ -109,8 +109,8 @@ pageTest('every view shows the instant', { args: ['--delay', '400ms', '--slots',
   await page.locator('#header .past').waitFor({ state: 'hidden' });
 
   // A link shows the instant.
-  await page.goto('about:blank');
   await page.goto(shown);
+  await page.reload();
   await panel.locator('.panel-badges [data-state=running]').waitFor();
   assert.deepEqual(await states(page), history.at(before));
 });

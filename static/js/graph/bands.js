@@ -1,10 +1,9 @@
 // The stages behind the picture: a band each, and its name and counts at the top of what is seen of it.
 
 import { el } from '../dom.js';
-import { number, STAGES, STATES } from '../format.js';
+import { number, STAGES } from '../format.js';
 import { t } from '../i18n.js';
 
-const LOADED = STATES.indexOf('loaded');
 const GAP = 6;
 // About how wide a letter and what is around the words are: measuring would cost a layout at each movement.
 const [LETTER, AROUND] = [7.2, 38];
@@ -39,12 +38,11 @@ export class Bands {
     this.names.replaceChildren(...this.#bands.map((band) => band.label));
   }
 
-  /** @param {number[][]} byStage counts by stage and state */
-  count(byStage) {
+  /** @param {{loaded: number, all: number}[]} stages how many of the objects shown are loaded, of how many */
+  count(stages) {
     for (const band of this.#bands) {
-      const counts = byStage[band.stage];
-      const all = counts.reduce((sum, count) => sum + count, 0);
-      const text = `${number(counts[LOADED])}/${number(all)}`;
+      const { loaded, all } = stages[band.stage];
+      const text = `${number(loaded)}/${number(all)}`;
       if (band.count.textContent !== text) band.count.textContent = text;
     }
   }

@@ -11,14 +11,14 @@ import { spoken } from './describe.js';
 import { Groups } from './groups.js';
 import * as keyboard from './keyboard.js';
 import { legend } from './legend.js';
-import { look, troubled } from './look.js';
+import { loaded, look, troubled } from './look.js';
 import { Minimap } from './minimap.js';
 import { changed, shown } from './params.js';
 import { Picture } from './picture.js';
 import * as pointer from './pointer.js';
 import { Scenes } from './scenes.js';
 import { Matches } from './search.js';
-import { toolbar } from './toolbar.js';
+import { toolbar, zoomButtons } from './toolbar.js';
 import { Tooltip } from './tooltip.js';
 import { READABLE, Walk } from './walk.js';
 
@@ -72,7 +72,7 @@ class GraphView {
     this.walk = new Walk({
       picture: this.picture, store, said: this.said, camera: () => this.#camera, objects: () => !this.#asked?.collapsed, first: () => this.#matches.all?.[0] ?? -1,
     });
-    this.stage.append(this.legend.element, this.#buttons(), this.empty);
+    this.stage.append(this.legend.element, zoomButtons(() => this.#camera), this.empty);
     root.append(bar.element, this.stage, this.said);
     this.#listen();
     this.update();
@@ -89,16 +89,6 @@ class GraphView {
     for (const part of [this.bar, this.#scenes, this.picture, this.groups, this.minimap, this.tooltip, this.bands]) part.destroy();
     this.root.replaceChildren();
     this.root.classList.remove('graph-view');
-  }
-
-  // ---- what is there ----
-
-  #buttons() {
-    const button = (sign, name, act) => el('button', { type: 'button', text: sign, title: name, 'aria-label': name, on: { click: act } });
-    return el('div', { class: 'graph-zoom', role: 'group', 'aria-label': t('graph.zoom'), dataset: { apart: '' } },
-      button('+', t('graph.closer'), () => this.#camera.zoom(1.4, undefined, undefined, true)),
-      button('−', t('graph.farther'), () => this.#camera.zoom(1 / 1.4, undefined, undefined, true)),
-      button('⤢', t('graph.fit'), () => this.#camera.fit(true)));
   }
 
   #listen() {
@@ -243,7 +233,11 @@ class GraphView {
 
   #setBands(bands) {
     this.bands.set(bands);
-    this.bands.count(this.store.counts().byStage);
+    this.#count();
+  }
+
+  #count() {
+    this.bands.count(loaded(this.store, this.#asked.collapsed ? null : this.picture.scene));
   }
 
   /** What the stage is to those who do not see it. */
@@ -275,7 +269,7 @@ class GraphView {
     const path = [...store.critical].join();
     if (this.#asked?.critical && this.#pathShown !== path && this.picture.scene) this.#relook();
     this.#pathShown = path;
-    if (store.graph) this.bands.count(store.counts().byStage);
+    if (store.graph) this.#count();
     this.picture.changed([]);
     this.#say();
   }
@@ -285,7 +279,7 @@ class GraphView {
   #changed(some) {
     const { store } = this;
     if (!store.graph) return;
-    this.bands.count(store.counts().byStage);
+    this.#count();
     if (this.#asked?.collapsed) {
       this.groups.changed();
       return;

@@ -1,9 +1,10 @@
-// Which objects stand back and how each edge is drawn, from what is asked for. Pure.
+// Which objects stand back and how each edge is drawn, from what is asked for; and how much is loaded. Pure.
 
-import { STATES } from '../format.js';
+import { STAGES, STATES } from '../format.js';
 import { CRITICAL, FAINT, HIDDEN, KIN, NORMAL, WAY } from './edges.js';
 import { DOWN, kin, UP, ways } from './kin.js';
 
+const LOADED = STATES.indexOf('loaded');
 const TROUBLE = new Set(['failed', 'retrying', 'skipped'].map((state) => STATES.indexOf(state)));
 
 /** @param {Uint8Array} states @returns {number[]} the objects that failed, are tried again, or were skipped */
@@ -32,6 +33,22 @@ export function look(graph, { selected, matches, trouble, critical }) {
     if (marks && ((marks[from] & UP && marks[to] & UP) || (marks[from] & DOWN && marks[to] & DOWN))) return KIN;
     return wanted ? WAY : plain;
   }
+}
+
+/**
+ * How much of each stage is loaded, of what is shown.
+ * @param {import('../store.js').Store} store @param {import('./scene.js').Scene | null} scene null: everything
+ * @returns {{loaded: number, all: number}[]} by stage
+ */
+export function loaded(store, scene) {
+  if (!scene?.partial) return store.counts().byStage.map((counts) => ({ loaded: counts[LOADED], all: counts.reduce((sum, count) => sum + count, 0) }));
+  const stages = STAGES.map(() => ({ loaded: 0, all: 0 }));
+  for (const i of scene.members) {
+    const stage = stages[store.graph.stage[i]];
+    stage.all += 1;
+    if (store.states[i] === LOADED) stage.loaded += 1;
+  }
+  return stages;
 }
 
 /** For each object on a path the next one. */

@@ -77,3 +77,12 @@ export function toolbar(told) {
     destroy: () => clearTimeout(timer),
   };
 }
+
+/** The buttons on the stage. @param {() => import('./viewpoint.js').Viewpoint} camera whichever is on it */
+export function zoomButtons(camera) {
+  const button = (sign, name, act) => el('button', { type: 'button', text: sign, title: name, 'aria-label': name, on: { click: act } });
+  return el('div', { class: 'graph-zoom', role: 'group', 'aria-label': t('graph.zoom'), dataset: { apart: '' } },
+    button('+', t('graph.closer'), () => camera().zoom(1.4, undefined, undefined, true)),
+    button('−', t('graph.farther'), () => camera().zoom(1 / 1.4, undefined, undefined, true)),
+    button('⤢', t('graph.fit'), () => camera().fit(true)));
+}

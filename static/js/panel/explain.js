@@ -176,7 +176,7 @@ function saying({ t, duration, clock }) {
       } else if (run.state === 'queued' && run.leader.led) {
         lines.push(line(say.rich('explain.aboutToBePlanned')));
       } else if (!open && (object.state === 'not-run' || object.state === 'not-planned')) {
-        lines.push(line(say.rich('explain.over', { state: stated(run.state), reason })));
+        lines.push(line(say.rich('explain.over', { state: t(`run-state.${run.state}`), reason })));
       }
       const saysSo = (object.state === 'ready' || object.state === 'retrying') && ['no-leader', 'cancelling'].includes(object.hold.reason);
       if (open && run.cancelling && !saysSo) lines.push(line(say.rich('explain.cancelling')));

@@ -30,6 +30,7 @@ export function mount(root, { store }) {
   let explanation = null;
   let failure = null;
   let [timer, fetched, took] = [0, 0, 0];
+  let missing = false; // the server knows nothing of it in this run
   let over = new AbortController();
 
   const heading = el('h2', { tabindex: '-1' });
@@ -43,8 +44,9 @@ export function mount(root, { store }) {
   const attempts = el('div');
   const entry = el('div');
   const section = (title, ...content) => el('section', { class: 'panel-section' }, el('h3', { text: t(title) }), ...content);
+  const parts = [section('panel.attempts', attempts), section('panel.entry', entry)];
   const body = el('div', { class: 'panel-body' },
-    moment, links, section('panel.why', why), parents.element, children.element, satisfied, section('panel.attempts', attempts), section('panel.entry', entry));
+    moment, links, section('panel.why', why), parents.element, children.element, satisfied, parts);
   root.append(
     el('header', { class: 'panel-head' },
       el('div', { class: 'panel-title' }, heading, badges),
@@ -59,7 +61,7 @@ export function mount(root, { store }) {
   function open(next) {
     id = next;
     over.abort();
-    [detail, explanation, failure, fetched] = [null, null, null, 0];
+    [detail, explanation, failure, fetched, missing] = [null, null, null, 0, false];
     for (const part of [why, attempts, entry, satisfied]) delete part.dataset.sign;
     root.scrollTop = 0;
     drawRelations();
@@ -68,7 +70,7 @@ export function mount(root, { store }) {
   }
 
   function fetchSoon(pause = PAUSE_MS) {
-    if (timer !== 0) return;
+    if (timer !== 0 || missing) return;
     const least = fetched + Math.max(LEAST_MS, 4 * took) - performance.now();
     timer = setTimeout(ask, fetched === 0 ? pause : Math.max(pause, least));
   }
@@ -84,11 +86,12 @@ export function mount(root, { store }) {
     const at = `/runs/${encodeURIComponent(run)}`;
     try {
       const [known, because] = await Promise.all([
-        get(`${at}/objects/${encodeURIComponent(id)}`, { signal }).catch(absent),
+        store.graph === null || place() !== undefined ? get(`${at}/objects/${encodeURIComponent(id)}`, { signal }).catch(absent) : null,
         store.time === null ? get(`${at}/explain/${encodeURIComponent(id)}`, { signal }).catch(absent) : explanation,
       ]);
       if (signal.aborted) return;
       [detail, explanation, failure] = [known, because, null];
+      missing = known === null && because === null;
     } catch (error) {
       if (signal.aborted) return;
       failure = error;
@@ -125,6 +128,7 @@ export function mount(root, { store }) {
     drawLinks(known);
     drawWhy(i, known);
     drawSatisfied();
+    for (const part of parts) part.hidden = missing;
     const then = detail ? attemptsAt(detail.attempts, store.time) : null;
     refill(attempts, JSON.stringify(then), () => (then ? attemptList(then) : [el('p', { class: 'muted', text: failure ? '' : t(explanation ? 'panel.noAttempt' : 'panel.loading') })]));
     refill(entry, JSON.stringify(detail?.entry ?? [detail === null, failure !== null]), () => (detail ? entryList(detail.entry) : [el('p', { class: 'muted', text: failure ? '' : t(explanation ? 'panel.noEntry' : 'panel.loading') })]));
@@ -149,10 +153,9 @@ export function mount(root, { store }) {
       return;
     }
     const lines = explanation ? sentences(explanation, { t, duration, clock }) : null;
-    refill(why, JSON.stringify([here.view, lines, failure?.message, detail === null]), () => {
+    refill(why, JSON.stringify([here.view, lines, failure?.message, missing]), () => {
       if (failure) return [el('p', { class: 'error-text', text: failure.message })];
       if (lines) return paragraphs(lines);
-      const missing = fetched > 0 && detail === null;
       return [el('p', { class: 'muted', text: missing ? t('panel.unknown', { id: String(id) }) : t('panel.loading') })];
     });
   }
@@ -213,12 +216,13 @@ export function mount(root, { store }) {
     const now = `${runId()} ${store.run?.state}`;
     if (now === shownRun) return;
     shownRun = now;
+    missing = false;
     fetchSoon();
     draw();
   }
 
   const offs = [
-    store.on('graph', () => { drawRelations(); draw(); fetchSoon(); }),
+    store.on('graph', () => { missing = false; drawRelations(); draw(); fetchSoon(); }),
     store.on('states', statesChanged),
     store.on('run', runChanged),
     store.on('time', () => { draw(); if (store.time === null) fetchSoon(); }),

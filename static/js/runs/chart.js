@@ -19,7 +19,7 @@ export function chart(runs, open) {
     const height = Math.max(2, (run.duration_seconds / most) * HEIGHT);
     const x = at * (BAR + GAP) + GAP / 2;
     return svg('g', { class: 'run-bar', 'data-state': run.state, on: { click: () => open(run) } },
-      svg('title', { text: `${dateTime(beganAt(run))} · ${t(`state.${run.state}`)} · ${duration(run.duration_seconds)}` }),
+      svg('title', { text: `${dateTime(beganAt(run))} · ${t(`run-state.${run.state}`)} · ${duration(run.duration_seconds)}` }),
       svg('rect', { class: 'run-hit', x: x - GAP / 2, y: 0, width: BAR + GAP, height: HEIGHT + GLYPH + 4 }),
       svg('rect', { class: 'run-fill', x, y: HEIGHT - height, width: BAR, height, rx: 2 }),
       svg('text', { class: 'run-glyph', x: x + BAR / 2, y: HEIGHT + GLYPH, 'text-anchor': 'middle', text: GLYPHS[run.state] ?? '' }));

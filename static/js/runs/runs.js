@@ -108,7 +108,7 @@ export function mount(root, { store, route }) {
     const began = beganAt(run);
     const counted = (n, state) => el('td', { class: 'number' }, n === null ? NOTHING : el('span', { class: n > 0 && state ? 'stated' : null, dataset: state ? { state } : {}, text: number(n) }));
     return [
-      el('td', null, stateBadge(run.state)),
+      el('td', null, stateBadge(run.state, 'run')),
       el('td', null,
         el('a', { class: 'run-open', href: href({ run: run.run_id, view: 'graph', params: {} }), dataset: { key: 'open' }, title: run.run_id }, el('time', { datetime: began, text: dateTime(began) })),
         el('span', { class: 'run-ago soft', text: passed })),

@@ -25,7 +25,7 @@ export function mount(root, { store }) {
   const help = el('div', { class: 'workers-help', role: 'status' });
   const list = el('ul', { class: 'workers-list' });
   const empty = el('p', { class: 'empty' });
-  root.append(el('div', { class: 'scroll' }, el('div', { class: 'workers-page' }, moment, leader, help, list, empty)));
+  root.append(el('div', { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': t('view.workers') }, el('div', { class: 'workers-page' }, moment, leader, help, list, empty)));
   const cards = new Map(); // key → card
   let tallies = new Map(); // by name
   let [counted, counting] = [-Infinity, 0];

@@ -206,3 +206,25 @@ test('fifty thousand objects: moving in time and live updates are quick', () => 
   for (let i = 0; i < n; i += 1) brute[s.state(i)] += 1;
   assert.deepEqual(counts, brute);
 });
+
+test('time stands still while the server is not heard', () => {
+  let now = 10_000;
+  const s = new Store({ schedule: () => {}, clock: () => now });
+  s.setConnection('open');
+  s.receive('run', run({ plan: null }));
+  now = 12_000;
+  assert.equal(s.now(), 12_000);
+  s.setConnection('lost');
+  assert.equal(s.now(), 10_000);
+  assert.equal(s.span().to, 10_000);
+  s.setConnection('open');
+  assert.equal(s.now(), 12_000);
+});
+
+test('a run that the server does not know', () => {
+  const s = store();
+  s.setGraph(graph(4));
+  s.receive('run', run());
+  s.setUnknown();
+  assert.deepEqual([s.run, s.told, s.graph], [null, true, null]);
+});
