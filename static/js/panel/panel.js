@@ -46,7 +46,7 @@ export function mount(root, { store }) {
   const section = (title, ...content) => el('section', { class: 'panel-section' }, el('h3', { text: t(title) }), ...content);
   const parts = [section('panel.attempts', attempts), section('panel.entry', entry)];
   const body = el('div', { class: 'panel-body' },
-    moment, links, section('panel.why', why), parents.element, children.element, satisfied, parts);
+    links, moment, section('panel.why', why), parts[0], parents.element, children.element, satisfied, parts[1]);
   root.append(
     el('header', { class: 'panel-head' },
       el('div', { class: 'panel-title' }, heading, badges),
@@ -144,7 +144,7 @@ export function mount(root, { store }) {
   }
 
   function link(key, view, params) {
-    return el('a', { class: 'button', href: href({ view, params }), dataset: { key }, text: t(key) });
+    return el('a', { class: 'button', href: href({ view, params }), title: t(`${key}.title`), dataset: { key }, text: t(key) });
   }
 
   function drawWhy(i, known) {
