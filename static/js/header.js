@@ -136,15 +136,17 @@ function viewOfRun() {
 function actionsOf(store) {
   const button = (kind, glyph, key, act) => el('button', { type: 'button', class: kind, title: t(`${key}.hint`), on: { click: () => act(store) } },
     el('span', { 'aria-hidden': 'true', text: glyph }), ' ', el('span', { text: t(`${key}.button`) }));
-  const start = button('primary', '▶', 'start', startRun);
+  const start = button('', '▶', 'start', startRun);
   const cancel = button('', '■', 'cancel', cancelRun);
-  const retry = button('', '↻', 'retry', retryRun);
+  const retry = button('primary', '↻', 'retry', retryRun);
   return {
     element: el('div', { class: 'actions' }, cancel, retry, start),
     draw() {
       const { run } = store;
       cancel.hidden = !run || isOver(run);
       retry.hidden = !run || !canRetry(run);
+      // The one that suits the run stands out.
+      start.classList.toggle('primary', cancel.hidden && retry.hidden);
     },
   };
 }

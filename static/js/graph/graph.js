@@ -42,7 +42,7 @@ export function mount(root, { store, route }) {
 class GraphView {
   #offs = [];
   #asked = null; // what the address asks for
-  #scenes = new Scenes(() => this.#show());
+  #scenes = new Scenes(() => this.#show(), () => ({ width: this.stage.clientWidth, height: this.stage.clientHeight }));
   #matches = new Matches();
   #trouble = null;
   #troubleTimer = 0;
