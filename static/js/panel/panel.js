@@ -128,8 +128,10 @@ export function mount(root, { store }) {
     drawLinks(known);
     drawWhy(i, known);
     drawSatisfied();
-    for (const part of parts) part.hidden = missing;
     const then = detail ? attemptsAt(detail.attempts, store.time) : null;
+    // What was skipped has none, and will have none.
+    parts[0].hidden = missing || (then?.length === 0 && state === 'skipped');
+    parts[1].hidden = missing;
     refill(attempts, JSON.stringify(then), () => (then ? attemptList(then) : [el('p', { class: 'muted', text: failure ? '' : t(explanation ? 'panel.noAttempt' : 'panel.loading') })]));
     refill(entry, JSON.stringify(detail?.entry ?? [detail === null, failure !== null]), () => (detail ? entryList(detail.entry) : [el('p', { class: 'muted', text: failure ? '' : t(explanation ? 'panel.noEntry' : 'panel.loading') })]));
   }

@@ -19,5 +19,5 @@ test('on a wider stage columns and boxes are wider, within bounds', () => {
   assert.deepEqual([made.node_width, made.x, made.bands[0].x1], [184 * by, [100 * by, 900 * by], 1_000 * by]);
   assert.deepEqual([made.height, made.y], [of.height, of.y]);
   // As wide as a name may be, and no wider.
-  assert.equal(widened(layout(600, 600), { width: 2_500, height: 600 }).node_width, 300);
+  assert.equal(widened(layout(600, 600), { width: 2_500, height: 648 }).node_width, 300);
 });
