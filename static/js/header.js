@@ -9,6 +9,7 @@ import { go, href, route } from './router.js';
 import { THEMES, setTheme, theme } from './theme.js';
 
 const TICK_MS = 1_000;
+const WORTH_S = 10; // a shorter wait in the queue explains nothing
 const LATE_S = 5; // an estimate outlived by more than this was wrong
 const DONE = ['loaded', 'failed', 'skipped', 'cancelled'];
 const SEGMENTS = [...DONE, 'running'];
@@ -267,14 +268,20 @@ function timesOf(run, now) {
   // From the request on, as the run's duration is measured in the end.
   const since = (now - Date.parse(run.requested_at ?? run.planned_at)) / 1000;
   if (run.state === 'queued') return t('when.queued', { duration: elapsedOf(since) });
-  if (isOver(run)) return t('when.over', { time: clock(run.finished_at), duration: duration(run.duration_seconds) });
-  const elapsed = t('when.running', { duration: elapsedOf(since) });
+  if (isOver(run)) return waited(run, t('when.over', { time: clock(run.finished_at), duration: duration(run.duration_seconds) }));
+  const elapsed = waited(run, t('when.running', { duration: elapsedOf(since) }));
   const ends = Date.parse(run.estimate?.ends_at ?? '');
   if (Number.isNaN(ends)) return elapsed;
   const left = (ends - now) / 1000;
   if (left <= 0) return `${elapsed} · ${t(left > -LATE_S ? 'when.soon' : 'when.late')}`;
   const at = left < 120 ? clock(ends) : clock(ends).slice(0, 5);
   return `${elapsed} · ${t('when.ends', { time: at, duration: roughly(left) })}`;
+}
+
+/** A part of that it may have spent behind other runs. */
+function waited(run, text) {
+  const seconds = (Date.parse(run.planned_at ?? '') - Date.parse(run.requested_at ?? '')) / 1000;
+  return seconds >= WORTH_S ? t('when.waited', { text, waited: duration(seconds) }) : text;
 }
 
 /** It is drawn once a second: tenths would jump. */
