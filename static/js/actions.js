@@ -12,10 +12,22 @@ const SHOWN = 200; // objects in the list to choose from; a word narrows it
 const FINAL = 2; // the stage application
 const BY = 'page';
 
-/**
- * @param {import('./store.js').Store} store
- */
-export async function startRun(store) {
+/** One at a time: a second click on a button, or on another, asks nothing more. */
+function alone(act) {
+  return async (store) => {
+    if (acting) return;
+    acting = true;
+    try {
+      await act(store);
+    } finally {
+      acting = false;
+    }
+  };
+}
+let acting = false;
+
+/** @type {(store: import('./store.js').Store) => Promise<void>} */
+export const startRun = alone(async (store) => {
   const choice = chooser(await finals(store));
   const said = el('div');
   const answer = await ask({
@@ -39,10 +51,10 @@ export async function startRun(store) {
   if (answer === null) return;
   note(answer.count === null || answer.count === undefined ? t('start.waits') : t('start.done', { n: answer.count }));
   show(answer.run_id);
-}
+});
 
-/** @param {import('./store.js').Store} store */
-export async function cancelRun(store) {
+/** @type {(store: import('./store.js').Store) => Promise<void>} */
+export const cancelRun = alone(async (store) => {
   const { run } = store;
   if (!run) return;
   const working = (run.stages ?? []).reduce((sum, stage) => sum + stage.running, 0);
@@ -52,10 +64,10 @@ export async function cancelRun(store) {
     await post(`/runs/${encodeURIComponent(run.run_id)}/cancel`);
     note(t('cancel.done'));
   });
-}
+});
 
-/** @param {import('./store.js').Store} store */
-export async function retryRun(store) {
+/** @type {(store: import('./store.js').Store) => Promise<void>} */
+export const retryRun = alone(async (store) => {
   const { run } = store;
   if (!run) return;
   const { failed, skipped } = run.counts;
@@ -66,7 +78,7 @@ export async function retryRun(store) {
     note(t('retry.done'));
     show(answer.run_id);
   });
-}
+});
 
 /** @param {object} run @returns {boolean} whether there is something to retry */
 export function canRetry(run) {

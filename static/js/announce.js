@@ -63,6 +63,6 @@ export function titleOf({ run, connection }) {
   if (!run) return 'korch';
   const { objects, loaded, failed, skipped } = run.counts;
   if (failed > 0) return `${GLYPHS.failed} ${t('title.failed', { n: failed })} · korch`;
-  if (run.state === 'running' && objects > 0) return `${GLYPHS.running} ${Math.floor((100 * (loaded + skipped)) / objects)} % · korch`;
+  if (run.state === 'running' && objects > 0) return `${GLYPHS.running} ${t('title.percent', { percent: Math.floor((100 * (loaded + skipped)) / objects) })} · korch`;
   return `${GLYPHS[run.state]} ${t(`run-state.${run.state}`)} · korch`;
 }

@@ -27,13 +27,14 @@ export function ask({ title, body, action, close = t(action ? 'dialog.back' : 'c
   return new Promise((resolve) => {
     let result = null;
     let busy = false;
+    let pressed = null;
     const go = action ? el('button', { type: 'submit', class: action.kind ?? 'primary', text: action.label }) : null;
     const back = el('button', { type: 'button', text: close, on: { click: () => dialog.close() } });
     const form = el('form', { class: 'dialog-frame', novalidate: true, on: { submit } },
       el('h2', { id, text: title }),
       el('div', { class: 'dialog-body' }, body),
       el('div', { class: 'dialog-foot' }, back, go));
-    const dialog = el('dialog', { class: `dialog ${kind}`, 'aria-labelledby': id, on: { click: outside, close: ended } }, form);
+    const dialog = el('dialog', { class: `dialog ${kind}`, 'aria-labelledby': id, on: { pointerdown: (event) => { pressed = event.target; }, click: outside, close: ended } }, form);
 
     async function submit(event) {
       event.preventDefault();
@@ -54,8 +55,9 @@ export function ask({ title, body, action, close = t(action ? 'dialog.back' : 'c
       }
     }
 
+    // Not the end of a selection that began inside, nor the second half of the double click that opened it.
     function outside(event) {
-      if (event.target === dialog) dialog.close();
+      if (event.target === dialog && pressed === dialog && event.detail < 2) dialog.close();
     }
 
     function ended() {

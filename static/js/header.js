@@ -9,6 +9,7 @@ import { go, href, route } from './router.js';
 import { THEMES, setTheme, theme } from './theme.js';
 
 const TICK_MS = 1_000;
+const WORTH_S = 10; // a shorter wait in the queue explains nothing
 const LATE_S = 5; // an estimate outlived by more than this was wrong
 const DONE = ['loaded', 'failed', 'skipped', 'cancelled'];
 const SEGMENTS = [...DONE, 'running'];
@@ -136,15 +137,17 @@ function viewOfRun() {
 function actionsOf(store) {
   const button = (kind, glyph, key, act) => el('button', { type: 'button', class: kind, title: t(`${key}.hint`), on: { click: () => act(store) } },
     el('span', { 'aria-hidden': 'true', text: glyph }), ' ', el('span', { text: t(`${key}.button`) }));
-  const start = button('primary', '▶', 'start', startRun);
+  const start = button('', '▶', 'start', startRun);
   const cancel = button('', '■', 'cancel', cancelRun);
-  const retry = button('', '↻', 'retry', retryRun);
+  const retry = button('primary', '↻', 'retry', retryRun);
   return {
     element: el('div', { class: 'actions' }, cancel, retry, start),
     draw() {
       const { run } = store;
       cancel.hidden = !run || isOver(run);
       retry.hidden = !run || !canRetry(run);
+      // The one that suits the run stands out.
+      start.classList.toggle('primary', cancel.hidden && retry.hidden);
     },
   };
 }
@@ -265,14 +268,20 @@ function timesOf(run, now) {
   // From the request on, as the run's duration is measured in the end.
   const since = (now - Date.parse(run.requested_at ?? run.planned_at)) / 1000;
   if (run.state === 'queued') return t('when.queued', { duration: elapsedOf(since) });
-  if (isOver(run)) return t('when.over', { time: clock(run.finished_at), duration: duration(run.duration_seconds) });
-  const elapsed = t('when.running', { duration: elapsedOf(since) });
+  if (isOver(run)) return waited(run, t('when.over', { time: clock(run.finished_at), duration: duration(run.duration_seconds) }));
+  const elapsed = waited(run, t('when.running', { duration: elapsedOf(since) }));
   const ends = Date.parse(run.estimate?.ends_at ?? '');
   if (Number.isNaN(ends)) return elapsed;
   const left = (ends - now) / 1000;
   if (left <= 0) return `${elapsed} · ${t(left > -LATE_S ? 'when.soon' : 'when.late')}`;
   const at = left < 120 ? clock(ends) : clock(ends).slice(0, 5);
   return `${elapsed} · ${t('when.ends', { time: at, duration: roughly(left) })}`;
+}
+
+/** A part of that it may have spent behind other runs. */
+function waited(run, text) {
+  const seconds = (Date.parse(run.planned_at ?? '') - Date.parse(run.requested_at ?? '')) / 1000;
+  return seconds >= WORTH_S ? t('when.waited', { text, waited: duration(seconds) }) : text;
 }
 
 /** It is drawn once a second: tenths would jump. */

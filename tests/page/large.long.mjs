@@ -72,6 +72,17 @@ const framesSeen = (page) => page.evaluate(() => {
   return { longest: frames.longest, after: frames.after, perSecond: (1000 * frames.count) / (performance.now() - frames.began), over50: frames.over50 };
 });
 
+/**
+ * The most that the page's main thread had to do at once, in ms of processor time: a gap that is much longer than this had
+ * others' work in it.
+ */
+function longestTask(trace) {
+  const { traceEvents: events } = JSON.parse(trace.toString());
+  const threadOf = ({ pid, tid }) => `${pid} ${tid}`;
+  const mains = new Set(events.filter(({ name, args }) => name === 'thread_name' && args.name === 'CrRendererMain').map(threadOf));
+  return events.filter((event) => /RunTask$/.test(event.name) && mains.has(threadOf(event))).reduce((most, { tdur = 0 }) => Math.max(most, tdur / 1000), 0);
+}
+
 /** The page's heap after a collection, and what its process holds, in MB. */
 async function memoryOf(page) {
   const session = await page.context().newCDPSession(page);
@@ -142,13 +153,15 @@ if (LONG) {
     for (const [view, seconds] of phases) {
       await page.evaluate((hash) => { location.hash = hash; }, `#/runs/latest/${view}`);
       await page.locator(`main > .view-${view.split('?')[0]}`).waitFor();
+      await (await theBrowser()).startTracing(page, { categories: ['toplevel'] });
       await watchFrames(page);
       const [events, began] = [await written(korch), performance.now()];
       await new Promise((passed) => { setTimeout(passed, seconds * 1000); }); // this is the measurement
       const rate = (1000 * ((await written(korch)) - events)) / (performance.now() - began);
       const frames = await framesSeen(page);
+      const work = longestTask(await (await theBrowser()).stopTracing());
       const memory = await memoryOf(page);
-      tell(`${view} for ${seconds} s`, { 'events/s': rate, 'longest gap (ms)': frames.longest, 'seconds after a new graph': frames.after ?? 'none', 'gaps over 50 ms': frames.over50, 'frames/s': frames.perSecond, 'heap (MB)': memory.heap, 'resident (MB)': memory.resident });
+      tell(`${view} for ${seconds} s`, { 'events/s': rate, 'longest gap (ms)': frames.longest, 'seconds after a new graph': frames.after ?? 'none', 'longest task (ms of processor)': work, 'gaps over 50 ms': frames.over50, 'frames/s': frames.perSecond, 'heap (MB)': memory.heap, 'resident (MB)': memory.resident });
       hold(`${view}, longest gap, ms`, frames.longest, GAP_MS);
       hold(`${view}, heap grown, MB`, memory.heap - before.heap, GROWTH_MB);
       hold(`${view}, resident grown, MB`, memory.resident - before.resident, GROWTH_MB);

@@ -81,6 +81,7 @@ pageTest('light, dark, or as the system has it; canvases too', { args: ['--delay
   await page.locator('.view-timeline canvas').first().waitFor();
   const painted = () => until(page, 'the canvas has the theme\'s surface', () => {
     const canvas = document.querySelector('.view-timeline canvas');
+    if (canvas === null || canvas.width < 300) return false;
     const one = document.createElement('canvas').getContext('2d');
     one.fillStyle = getComputedStyle(document.documentElement).getPropertyValue('--surface').trim();
     one.fillRect(0, 0, 1, 1);

@@ -127,7 +127,7 @@ export class List {
       el('span', { class: 'event-type', dataset: { state } }, el('span', { class: 'glyph', 'aria-hidden': 'true', text: glyph }), el('span', { class: 'ellipsis', text: line.type || '?' })));
     const tail = [line.worker, line.attempt !== '' && line.attempt !== '1' ? t('events.attempt', { attempt: line.attempt }) : ''].filter(Boolean).join(' · ');
     const name = this.told.nameOf(line);
-    const note = [line.seconds === null ? '' : duration(line.seconds), line.note, line.because === '' ? '' : t('table.becauseOf', { objects: line.because })].filter(Boolean).join(' · ');
+    const note = [line.seconds === null ? '' : duration(line.seconds), worded('run-state', line.outcome), worded('panel.cause', line.cause), line.note, line.because === '' ? '' : t('table.becauseOf', { objects: line.because })].filter(Boolean).join(' · ');
     return el('div', { class: expanded ? 'event is-open' : 'event', role: 'listitem', dataset: { type: line.type } },
       button,
       line.object === null
@@ -194,6 +194,12 @@ export class List {
     event.preventDefault();
     button.focus();
   }
+}
+
+/** What the wire says in a word of its own; a stranger's word stays as it is. */
+function worded(keys, word) {
+  const key = `${keys}.${word}`;
+  return t(key) === key ? word : t(key);
 }
 
 /** An object's panel, with the list as it is. */

@@ -26,7 +26,9 @@ const BECAUSE = 10;
  * @property {string} worker
  * @property {string} attempt
  * @property {number|null} seconds  how long the work took
- * @property {string} note  its error, its outcome, who asked
+ * @property {string} outcome  a finished run's
+ * @property {string} cause  of another attempt
+ * @property {string} note  its error, a reason, who asked
  * @property {string} because  the ids of the objects for which it is skipped
  * @property {string} text  its JSON on one line, the beginning of it where it is very long
  * @property {number} chars  how long its JSON is
@@ -46,6 +48,8 @@ export function lineOf(event) {
     worker: brief(event?.worker ?? meta.worker),
     attempt: brief(event?.attempt),
     seconds: Number.isFinite(meta.duration_seconds) ? meta.duration_seconds : null,
+    outcome: brief(event?.outcome),
+    cause: brief(event?.cause),
     note: noteOf(event, meta),
     because: Array.isArray(meta.because) ? brief(meta.because.slice(0, BECAUSE).join(', ')) : '',
     text: whole.length > KEPT_CHARS ? whole.slice(0, KEPT_CHARS) : whole,
@@ -66,7 +70,7 @@ function keyOf(whole) {
 function noteOf(event, meta) {
   const part = event?.event_type === 'RunPlanned' && Number.isInteger(event.parts) && event.parts > 1 ? `${Number(event.part) + 1} / ${event.parts}` : null;
   const epoch = event?.event_type === 'OrchestratorElected' && event.epoch !== undefined ? `epoch ${event.epoch}` : null;
-  return [meta.error, event?.outcome, event?.reason, event?.cause, part, epoch, event?.requested_by].filter((said) => said !== null && said !== undefined && said !== '').map(brief).join(' · ');
+  return [meta.error, event?.reason, part, epoch, event?.requested_by].filter((said) => said !== null && said !== undefined && said !== '').map(brief).join(' · ');
 }
 
 function brief(value) {

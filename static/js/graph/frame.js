@@ -32,7 +32,7 @@ export function levelOf(frame, nodeHeight) {
   const height = frame.k * nodeHeight;
   if (height * frame.dpr < 3.5) return DUST;
   if (height < 9) return MARK;
-  if (height < 17) return GLYPH;
+  if (height < 13) return GLYPH;
   if (height < 30) return LINE;
   return WHOLE;
 }

@@ -2,18 +2,21 @@
 // stage with the picture or the groups, the keys and the pointer; and shows what the address asks for.
 
 import { el } from '../dom.js';
+import { Errors } from '../errors.js';
 import { t } from '../i18n.js';
 import { go, select } from '../router.js';
 import { onTheme } from '../theme.js';
+import { absence } from './absence.js';
 import { Bands } from './bands.js';
 import { toWorld } from './camera.js';
 import { spoken } from './describe.js';
+import { failures } from './failures.js';
 import { Groups } from './groups.js';
 import * as keyboard from './keyboard.js';
 import { legend } from './legend.js';
 import { loaded, look, troubled } from './look.js';
 import { Minimap } from './minimap.js';
-import { changed, shown } from './params.js';
+import { changed, pressed, shown } from './params.js';
 import { Picture } from './picture.js';
 import * as pointer from './pointer.js';
 import { Scenes } from './scenes.js';
@@ -39,7 +42,7 @@ export function mount(root, { store, route }) {
 class GraphView {
   #offs = [];
   #asked = null; // what the address asks for
-  #scenes = new Scenes(() => this.#show());
+  #scenes = new Scenes(() => this.#show(), () => ({ width: this.stage.clientWidth, height: this.stage.clientHeight }));
   #matches = new Matches();
   #trouble = null;
   #troubleTimer = 0;
@@ -50,11 +53,13 @@ class GraphView {
     this.store = store;
     this.route = route;
     root.classList.add('graph-view');
+    this.errors = new Errors({ run: () => store.run?.run_id ?? null, graph: () => store.graph, found: () => this.#toldWhy() });
+    this.failures = failures(store, this.errors);
     const bar = (this.bar = toolbar({
       search: (q) => this.#search(q),
       next: (by) => this.#next(by),
       toggle: (name) => this.#toggle(name),
-    }));
+    }, this.failures.element));
     this.stage = el('div', { class: 'graph-stage', tabindex: '0' });
     this.bands = new Bands(this.stage);
     this.picture = new Picture(this.stage, {
@@ -66,7 +71,7 @@ class GraphView {
     this.groups = new Groups(this.stage, { states: () => store.states, moved: () => this.#moved(), expand: (group) => this.#expand(group) });
     this.legend = legend();
     this.minimap = new Minimap(this.stage, () => store.states, (x, y) => this.picture.view.centre(x, y, { glide: false }));
-    this.tooltip = new Tooltip(this.stage, store);
+    this.tooltip = new Tooltip(this.stage, store, this.errors);
     this.said = el('p', { class: 'visually-hidden', 'aria-live': 'polite' });
     this.empty = el('p', { class: 'graph-empty', role: 'status', hidden: true });
     this.walk = new Walk({
@@ -86,7 +91,7 @@ class GraphView {
   destroy() {
     for (const off of this.#offs) off();
     clearTimeout(this.#troubleTimer);
-    for (const part of [this.bar, this.#scenes, this.picture, this.groups, this.minimap, this.tooltip, this.bands]) part.destroy();
+    for (const part of [this.bar, this.errors, this.#scenes, this.picture, this.groups, this.minimap, this.tooltip, this.bands]) part.destroy();
     this.root.replaceChildren();
     this.root.classList.remove('graph-view');
   }
@@ -100,7 +105,10 @@ class GraphView {
     this.#offs.push(
       () => size.disconnect(),
       () => this.root.removeEventListener('korch:search', search),
-      store.on('graph', () => this.#show()),
+      store.on('graph', () => {
+        this.errors.clear();
+        this.#show();
+      }),
       store.on('run', () => this.#ranOn()),
       store.on('time', () => picture.changed([])),
       store.on('states', ({ changed: some }) => this.#changed(some)),
@@ -155,6 +163,7 @@ class GraphView {
       pressed: { failed: asked.failed, critical: asked.critical, focus: asked.focus !== null, stages: asked.collapsed },
       focusable: asked.focus !== null || selected >= 0,
     });
+    this.failures.draw();
     this.#describe(asked.collapsed);
     this.picture.element.hidden = asked.collapsed || !graph;
     this.groups.set(asked.collapsed ? graph : null);
@@ -252,14 +261,12 @@ class GraphView {
     const asked = this.#asked;
     this.empty.hidden = graph !== null && graph.n > 0;
     this.empty.textContent = this.empty.hidden ? '' : t(graph ? 'graph.empty' : 'graph.loading');
-    const { failure, loading } = this.#scenes;
-    let text = failure && asked.focus !== null ? t('graph.noFocus', failure) : '';
-    if (text === '' && graph) {
-      if (asked.failed && this.#trouble?.length === 0) text = t('graph.noFailed');
-      else if (asked.critical && this.store.critical.size === 0) text = t('graph.noCritical');
-      else if (asked.focus !== null && loading) text = t('graph.loading');
-    }
-    this.bar.note(text);
+    this.bar.note(graph ? absence(asked, this.#scenes, { trouble: this.#trouble, path: this.store.critical }) : '');
+  }
+
+  #toldWhy() {
+    this.tooltip.refresh();
+    this.failures.draw();
   }
 
   // ---- what changes by itself ----
@@ -280,6 +287,7 @@ class GraphView {
     const { store } = this;
     if (!store.graph) return;
     this.#count();
+    this.failures.draw();
     if (this.#asked?.collapsed) {
       this.groups.changed();
       return;
@@ -350,13 +358,8 @@ class GraphView {
       const { element } = this.legend;
       element.hidden = !element.hidden;
       this.bar.update({ q: asked.q, pressed: { legend: !element.hidden }, focusable: asked.focus !== null || this.#selected >= 0 });
-    } else if (name === 'focus') {
-      this.#go({ focus: asked.focus === null ? asked.object : null });
-    } else if (name === 'stages') {
-      this.#go(asked.collapsed ? { stages: '0' } : { stages: '1', focus: null, q: null, failed: null, critical: null });
     } else {
-      // Groups have no single objects to mark.
-      this.#go({ [name]: asked[name] ? null : '1', ...(this.route.params.get('stages') === '1' ? { stages: null } : {}) });
+      this.#go(pressed(name, asked, this.route.params));
     }
   }
 

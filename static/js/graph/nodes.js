@@ -203,8 +203,9 @@ export class Nodes {
     const whole = level === WHOLE;
     const left = whole ? signOf(w, h, dpr, level) + h * 0.33 : signOf(w, h, dpr, level) + h * 0.45;
     const right = w - 6 * dpr * Math.min(1.3, frame.k);
-    const bold = `650 ${(whole ? Math.max(10.5, 13 * frame.k) : 11) * dpr}px ${FONT}`;
-    const plain = `400 ${(whole ? Math.max(10, 12 * frame.k) : 11) * dpr}px ${FONT}`;
+    const line = Math.min(11, 0.75 * scene.nodeHeight * frame.k);
+    const bold = `650 ${(whole ? Math.max(10.5, 13 * frame.k) : line) * dpr}px ${FONT}`;
+    const plain = `400 ${(whole ? Math.max(10, 12 * frame.k) : line) * dpr}px ${FONT}`;
     ctx.textAlign = 'left';
     ctx.textBaseline = 'middle';
     ctx.fillStyle = look.colours.text;

@@ -27,6 +27,18 @@ export function shown(params, n) {
 }
 
 /**
+ * What changes when a button of the row above is pressed.
+ * @param {'failed' | 'critical' | 'focus' | 'stages'} name @param {Shown} asked @param {URLSearchParams} params
+ * @returns {Record<string, string | null>}
+ */
+export function pressed(name, asked, params) {
+  if (name === 'focus') return { focus: asked.focus === null ? asked.object : null };
+  if (name === 'stages') return asked.collapsed ? { stages: '0' } : { stages: '1', focus: null, q: null, failed: null, critical: null };
+  // Groups have no single objects to mark.
+  return { [name]: asked[name] ? null : '1', ...(params.get('stages') === '1' ? { stages: null } : {}) };
+}
+
+/**
  * The parameters with some changed; null and '' take one out.
  * @param {URLSearchParams} params @param {Record<string, string | null>} changes
  * @returns {URLSearchParams}

@@ -2,6 +2,7 @@
 
 import { get } from '../api.js';
 import { Scene } from './scene.js';
+import { widened } from './widened.js';
 
 export class Scenes {
   /** What kept an object from being shown alone, or null. @type {{object: string, why: string} | null} */
@@ -11,10 +12,15 @@ export class Scenes {
   #focus = null;
   #loading = null;
   #arrived;
+  #size;
 
-  /** @param {() => void} arrived what was on its way is here, or will not come */
-  constructor(arrived) {
+  /**
+   * @param {() => void} arrived what was on its way is here, or will not come
+   * @param {() => import('./camera.js').Size} size of the stage
+   */
+  constructor(arrived, size) {
     this.#arrived = arrived;
+    this.#size = size;
   }
 
   destroy() {
@@ -46,7 +52,7 @@ export class Scenes {
   }
 
   #all() {
-    this.#whole ??= new Scene(this.#graph, this.#graph.layout);
+    this.#whole ??= new Scene(this.#graph, widened(this.#graph.layout, this.#size()));
     return this.#whole;
   }
 
@@ -62,7 +68,7 @@ export class Scenes {
     try {
       const part = await get(`/runs/${encodeURIComponent(graph.runId)}/graph/${encodeURIComponent(focus)}`, { signal: loading.signal });
       if (this.#loading !== loading) return;
-      this.#focus = { of: focus, scene: new Scene(graph, part.layout, part.index) };
+      this.#focus = { of: focus, scene: new Scene(graph, widened(part.layout, this.#size()), part.index) };
       this.failure = null;
     } catch (error) {
       if (this.#loading !== loading) return;

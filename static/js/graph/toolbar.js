@@ -10,8 +10,9 @@ const TYPING_MS = 140;
  * @param {(q: string) => void} told.search
  * @param {(by: 1 | -1) => void} told.next
  * @param {(name: 'failed' | 'critical' | 'focus' | 'stages' | 'legend') => void} told.toggle
+ * @param {HTMLElement} failures what stands between the buttons
  */
-export function toolbar(told) {
+export function toolbar(told, failures) {
   let timer = 0;
   const search = () => {
     clearTimeout(timer);
@@ -46,10 +47,10 @@ export function toolbar(told) {
     type: 'button', class: 'graph-toggle', title: t(`graph.${name}.title`), 'aria-pressed': 'false', text: t(`graph.${name}`), on: { click: () => told.toggle(name) },
   });
   const toggles = Object.fromEntries(['failed', 'critical', 'focus', 'stages', 'legend'].map((name) => [name, toggle(name)]));
-  toggles.legend.classList.add('is-last');
+  const { legend, ...ways } = toggles;
   const note = el('p', { class: 'graph-note', role: 'status' });
   const element = el('div', { class: 'graph-toolbar', role: 'group', 'aria-label': t('graph.toolbar') },
-    el('div', { class: 'graph-search', role: 'search' }, input, count, ...arrows), ...Object.values(toggles), note);
+    el('div', { class: 'graph-search', role: 'search' }, input, count, ...arrows), ...Object.values(ways), failures, legend, note);
 
   return {
     element,

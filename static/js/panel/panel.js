@@ -46,7 +46,7 @@ export function mount(root, { store }) {
   const section = (title, ...content) => el('section', { class: 'panel-section' }, el('h3', { text: t(title) }), ...content);
   const parts = [section('panel.attempts', attempts), section('panel.entry', entry)];
   const body = el('div', { class: 'panel-body' },
-    moment, links, section('panel.why', why), parents.element, children.element, satisfied, parts);
+    links, moment, section('panel.why', why), parts[0], parents.element, children.element, satisfied, parts[1]);
   root.append(
     el('header', { class: 'panel-head' },
       el('div', { class: 'panel-title' }, heading, badges),
@@ -128,8 +128,10 @@ export function mount(root, { store }) {
     drawLinks(known);
     drawWhy(i, known);
     drawSatisfied();
-    for (const part of parts) part.hidden = missing;
     const then = detail ? attemptsAt(detail.attempts, store.time) : null;
+    // What was skipped has none, and will have none.
+    parts[0].hidden = missing || (then?.length === 0 && state === 'skipped');
+    parts[1].hidden = missing;
     refill(attempts, JSON.stringify(then), () => (then ? attemptList(then) : [el('p', { class: 'muted', text: failure ? '' : t(explanation ? 'panel.noAttempt' : 'panel.loading') })]));
     refill(entry, JSON.stringify(detail?.entry ?? [detail === null, failure !== null]), () => (detail ? entryList(detail.entry) : [el('p', { class: 'muted', text: failure ? '' : t(explanation ? 'panel.noEntry' : 'panel.loading') })]));
   }
@@ -144,7 +146,7 @@ export function mount(root, { store }) {
   }
 
   function link(key, view, params) {
-    return el('a', { class: 'button', href: href({ view, params }), dataset: { key }, text: t(key) });
+    return el('a', { class: 'button', href: href({ view, params }), title: t(`${key}.title`), dataset: { key }, text: t(key) });
   }
 
   function drawWhy(i, known) {

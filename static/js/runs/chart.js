@@ -6,12 +6,13 @@ import { GLYPHS, dateTime, duration } from '../format.js';
 import { t } from '../i18n.js';
 
 const SHOWN = 60;
+const FEWEST = 8; // a few stand in the table, each with its bar
 const [BAR, GAP, HEIGHT, GLYPH] = [12, 4, 72, 14];
 
 /** @param {any[]} runs  newest first @param {(run:any)=>void} open @returns {HTMLElement|null} */
 export function chart(runs, open) {
   const over = runs.filter((run) => run.finished_at && Number.isFinite(run.duration_seconds)).slice(0, SHOWN).reverse();
-  if (over.length < 2) return null;
+  if (over.length < FEWEST) return null;
   const seconds = over.map((run) => run.duration_seconds);
   const most = Math.max(...seconds, 0.001);
   const width = over.length * (BAR + GAP);

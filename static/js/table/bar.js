@@ -28,10 +28,10 @@ export function makeBar(told) {
   const columns = makeColumns(told);
   const rows = el('output', { class: 'rows', 'aria-live': 'off' });
   const element = el('div', { class: 'bar' },
-    el('div', { class: 'bar-line' }, search, stage, columns.element, el('span', { class: 'bar-end' }, rows)),
+    el('div', { class: 'bar-line' }, search, stage, columns.element),
     el('div', { class: 'bar-line' },
       el('div', { class: 'chips', role: 'group', 'aria-label': t('table.states') }, ...chips.map(({ chip }) => chip)),
-      el('span', { class: 'bar-end bar-acts' },
+      el('span', { class: 'bar-end bar-acts' }, rows,
         copyButton({ label: t('table.copy'), done: t('copied'), failed: t('copyFailed'), text: told.text }),
         el('button', { type: 'button', class: 'quiet', on: { click: () => told.save() }, text: t('table.download') }))));
   let said = '';

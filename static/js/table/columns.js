@@ -11,6 +11,7 @@ import { t } from '../i18n.js';
 const URGENCY = [4, 3, 2, 1, 7, 0, 5, 6];
 const LISTED = 3;
 const TITLE_IDS = 40;
+const SEARCHED = 200; // objects above a skipped one
 
 /**
  * @typedef {object} Column
@@ -27,7 +28,7 @@ const TITLE_IDS = 40;
 
 /**
  * What the columns read: the store, the values of the catalogue's fields, the errors.
- * @param {{store:any, value:(name:string, i:number)=>unknown, errors:import('./errors.js').Errors}} of
+ * @param {{store:any, value:(name:string, i:number)=>unknown, errors:import('../errors.js').Errors}} of
  */
 export function reading({ store, value, errors }) {
   let cached = { i: -1, facts: null };
@@ -170,16 +171,33 @@ export function detail({ store, graph, errors }, i) {
     return errors.at(i, store.rowAt(i)?.attempt ?? 1) ?? '';
   }
   if (state === READY) return t('table.waitsForWorker');
-  if (state !== WAITING && state !== SKIPPED) return '';
-  const stands = state === WAITING ? (parent) => store.state(parent) !== LOADED : (parent) => store.state(parent) === FAILED || store.state(parent) === SKIPPED;
-  const listed = [];
-  let more = 0;
-  for (const parent of graph.parents[i]) {
-    if (!stands(parent)) continue;
-    if (listed.length < LISTED) listed.push(`${graph.ids[parent]}\u00a0${GLYPHS[STATES[store.state(parent)]]}\u00a0${t(`state.${STATES[store.state(parent)]}`)}`);
-    else more += 1;
+  if (state === SKIPPED) {
+    const named = (cause) => [GLYPHS.failed, graph.ids[cause], graph.names[cause]].filter(Boolean).join('\u00a0');
+    return listed('table.becauseOf', causes(store, graph, i), named);
   }
-  if (listed.length === 0) return '';
-  if (more > 0) listed.push(t('table.more', { n: more }));
-  return t(state === WAITING ? 'table.waitsFor' : 'table.becauseOf', { objects: listed.join(', ') });
+  if (state !== WAITING) return '';
+  const stated = (parent) => `${graph.ids[parent]}\u00a0${GLYPHS[STATES[store.state(parent)]]}\u00a0${t(`state.${STATES[store.state(parent)]}`)}`;
+  return listed('table.waitsFor', Array.from(graph.parents[i]).filter((parent) => store.state(parent) !== LOADED), stated);
+}
+
+/** A few of them by name, of the others how many. */
+function listed(key, some, named) {
+  if (some.length === 0) return '';
+  const more = some.length - LISTED;
+  return t(key, { objects: [...some.slice(0, LISTED).map(named), ...(more > 0 ? [t('table.more', { n: more })] : [])].join(', ') });
+}
+
+/** What failed above a skipped object: the ways there lead through skipped ones. */
+function causes(store, graph, i) {
+  const met = new Set([i]);
+  const found = [];
+  for (const one of met) {
+    for (const parent of graph.parents[one]) {
+      const state = store.state(parent);
+      if (met.has(parent) || (state !== FAILED && state !== SKIPPED) || met.size > SEARCHED) continue;
+      met.add(parent);
+      if (state === FAILED) found.push(parent);
+    }
+  }
+  return found;
 }

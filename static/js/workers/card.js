@@ -86,7 +86,7 @@ export function workerCard() {
         about.textContent = lines;
         about.hidden = lines === '';
       }
-      busy.textContent = of.slots === null ? t('workers.held', { n: of.held.length }) : t('workers.busy', { busy: number(of.held.length), n: of.slots });
+      busy.textContent = of.slots === null ? t('workers.held', { n: of.held.length }) : t('workers.busy', { busy: number(of.held.length), slots: number(of.slots) });
       drawSlots(of.held, of.slots ?? of.held.length);
       const mean = of.tally && of.tally.ran > 0 ? duration(of.tally.ranMs / of.tally.ran / 1000) : NOTHING;
       const facts = [['workers.loaded', number(of.tally?.loaded ?? 0)], ['workers.failed', number(of.tally?.failed ?? 0)], ['workers.mean', mean]];

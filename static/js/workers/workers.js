@@ -35,7 +35,6 @@ export function mount(root, { store }) {
   function count() {
     clearTimeout(counting);
     counting = 0;
-    counted = performance.now();
     const byNumber = store.graph ? tallyOf(store.graph.n, (i) => store.storyOf(i), store.time ?? Infinity) : new Map();
     tallies = new Map();
     for (const [number, tally] of byNumber) {
@@ -45,6 +44,7 @@ export function mount(root, { store }) {
       if (!known) tallies.set(name, tally);
       else tallies.set(name, { loaded: known.loaded + tally.loaded, failed: known.failed + tally.failed, ranMs: known.ranMs + tally.ranMs, ran: known.ran + tally.ran, holds: [...known.holds, ...tally.holds] });
     }
+    counted = tallies.size > 0 ? performance.now() : -Infinity; // what comes first is shown at once
     draw();
   }
 

@@ -1,7 +1,7 @@
 // The errors of failed objects, by object and attempt. Few of them are fetched in one answer; where there are many, only
 // those of the rows that are looked at, so the page never asks for fifty thousand errors at once.
 
-import { get } from '../api.js';
+import { get } from './api.js';
 
 const AT_ONCE = 300; // objects whose errors one answer may bring
 const TOGETHER = 4; // requests under way for single objects
