@@ -128,7 +128,7 @@ struct FieldsView<'a> {
     get, path = "/runs/{id}/fields", tag = "runs",
     params(
         ("id" = RunName, Path, description = "The run."),
-        ("names" = Option<Vec<String>>, Query, description = "The names of the fields, at most eight; a name with a comma cannot be asked for.", style = Form, explode = false, max_items = 8),
+        ("names" = Option<String>, Query, description = "The names of the fields, at most eight, with commas between them; a name with a comma cannot be asked for.", pattern = "^[^,]*(,[^,]*){0,7}$"),
     ),
     responses(
         (status = 200, description = "The values.", body = FieldsView<'static>),
