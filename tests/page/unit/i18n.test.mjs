@@ -42,7 +42,7 @@ test('both languages have the same keys, none of them empty', () => {
 });
 
 test('both languages have the same placeholders', () => {
-  const placeholders = (text) => [...new Set(text.match(/\{\w+\}/g) ??? [])].sort();
+  const placeholders = (text) => [...new Set(text.match(/\{\w+\}/g) ?? [])].sort();
   for (const key of Object.keys(words.en)) assert.deepEqual(placeholders(words.fr[key]), placeholders(words.en[key]), key);
 });
 
