@@ -4,9 +4,12 @@ use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, PathRejection, QueryRejection};
 use axum::extract::{Path, Query};
 use axum::http::{HeaderMap, StatusCode, header};
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
+use serde_json::Number;
 
 use super::problem::Problem;
+use crate::domain::object::MAX_OBJECT_ID;
 
 /// A body may have so many bytes.
 pub(super) const MAX_BODY_BYTES: usize = 256 * 1024;
@@ -54,18 +57,47 @@ pub(super) fn body<T: Default + for<'a> Deserialize<'a>>(
 }
 
 /// How often a failed object may be tried again, as the flags have it.
-pub(super) fn retries(asked: Option<u32>) -> Result<Option<u32>, Problem> {
-    if asked.is_some_and(|asked| asked > MAX_RETRIES) {
-        return Err(Problem::bad_request(format!("retries is a number from 0 to {MAX_RETRIES}")));
+pub(super) fn retries(asked: Option<Whole>) -> Result<Option<u32>, Problem> {
+    let retries = |Whole(asked)| u32::try_from(asked).ok().filter(|retries| *retries <= MAX_RETRIES);
+    let wrong = || Problem::bad_request(format!("retries is a number from 0 to {MAX_RETRIES}"));
+    asked.map(|asked| retries(asked).ok_or_else(wrong)).transpose()
+}
+
+/// A whole number, however it is written: to JSON Schema 3.0 is one.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Whole(pub(super) u64);
+
+impl Whole {
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "it is whole, and of that range"
+    )]
+    fn of(number: f64) -> Option<Whole> {
+        let is_whole = number.fract() == 0.0 && (0.0..=MAX_OBJECT_ID as f64).contains(&number);
+        is_whole.then_some(Whole(number as u64))
     }
-    Ok(asked)
+}
+
+impl<'de> Deserialize<'de> for Whole {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Whole, D::Error> {
+        let number = Number::deserialize(deserializer)?;
+        let whole = number.as_u64().map(Whole).or_else(|| Whole::of(number.as_f64()?));
+        whole.ok_or_else(|| D::Error::custom(format!("{number} is no whole number from 0 on")))
+    }
+}
+
+/// The parts of a list in a query; of no text there are none.
+pub(super) fn list(text: &str) -> impl Iterator<Item = &str> {
+    text.split(',').filter(move |_| !text.is_empty())
 }
 
 /// A number in a query, from 1 to `max`.
 pub(super) fn limit(text: Option<&str>, default: usize, max: usize) -> Result<usize, Problem> {
     let Some(text) = text else { return Ok(default) };
-    match text.parse() {
-        Ok(limit @ 1..) if limit <= max => Ok(limit),
+    let whole = text.parse().ok().or_else(|| Some(Whole::of(text.parse().ok()?)?.0));
+    match whole.and_then(|whole| usize::try_from(whole).ok()) {
+        Some(limit @ 1..) if limit <= max => Ok(limit),
         _ => Err(Problem::bad_request(format!("limit is a number from 1 to {max}, not {text:?}"))),
     }
 }
@@ -76,4 +108,41 @@ pub(super) fn path<T>(path: Result<Path<T>, PathRejection>) -> Result<T, Problem
 
 pub(super) fn query<T>(query: Result<Query<T>, QueryRejection>) -> Result<T, Problem> {
     query.map(|Query(query)| query).map_err(|rejection| Problem::bad_request(rejection.body_text()))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_whole_number_is_one_however_it_is_written() {
+        let table = [
+            ("3", Some(3)),
+            ("3.0", Some(3)),
+            ("3e2", Some(300)),
+            ("0.0", Some(0)),
+            ("18446744073709551615", Some(u64::MAX)),
+            ("3.5", None),
+            ("-1", None),
+            ("-1.0", None),
+            ("1e300", None),
+            ("\"3\"", None),
+            ("null", None),
+        ];
+        for (json, whole) in table {
+            let read: Option<Whole> = serde_json::from_str(json).ok();
+            assert_eq!(read.map(|Whole(number)| number), whole, "{json}");
+        }
+        assert_eq!(limit(Some("10.0"), 1, 10).unwrap(), 10);
+        assert!(
+            ["0", "0.0", "11", "-1", "x", "", "nan"].iter().all(|text| limit(Some(text), 1, 10).is_err())
+        );
+    }
+
+    #[test]
+    fn a_list_of_nothing_is_empty() {
+        assert_eq!(list("").count(), 0);
+        assert_eq!(list("a,,b").collect::<Vec<_>>(), ["a", "", "b"]);
+    }
 }

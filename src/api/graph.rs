@@ -21,7 +21,7 @@ use crate::domain::event::{Entry, RunId};
 use crate::domain::graph::Graph;
 use crate::domain::layout::{self, Layout, Method, NODE_HEIGHT, NODE_WIDTH};
 use crate::domain::object::{Criticality, ObjectId, Stage};
-use crate::domain::run::PlanKey;
+use crate::domain::run::{PlanKey, Run};
 
 /// So many graphs are kept as text.
 const KEPT_GRAPHS: usize = 4;
@@ -241,7 +241,7 @@ fn field_names(entries: &[Entry]) -> Vec<String> {
 )]
 pub(super) async fn graph(State(shared): Ctx, id: Result<Path<String>, PathRejection>) -> Answer {
     let id = run_id(&shared, &path(id)?)?;
-    let key = shared.api.view.read(|known| known.history.run(id).and_then(|run| run.plan_key()));
+    let key = shared.api.view.read(|known| known.history.run(id).and_then(Run::plan_key));
     let key = key.ok_or_else(|| unplanned(&shared, id))?;
     let mut graphs = shared.pictures.graphs.lock().await;
     if let Some((_, _, json)) = graphs.iter().find(|known| (known.0, known.1) == (id, key)) {

@@ -12,12 +12,12 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use super::ask::{path, query};
+use super::ask::{list, path, query};
 use super::problem::Problem;
 use super::runs::{RunName, is_known, no_run, run_id};
 use super::{Answer, Ctx, blocking, json_bytes, views};
 use crate::domain::event::{Entry, RunId};
-use crate::domain::object::ObjectId;
+use crate::domain::object::{MAX_OBJECT_ID, ObjectId};
 
 /// So many fields are told in one answer.
 const MOST_FIELDS: usize = 8;
@@ -62,8 +62,8 @@ impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
 
 /// The id that a path names.
 pub(super) fn object_id(text: &str) -> Result<ObjectId, Problem> {
-    let id = text.parse().map(ObjectId);
-    id.map_err(|_| Problem::not_found(format!("{text:?} is no object's id: ids are numbers")))
+    let id = text.parse().ok().filter(|id| *id <= MAX_OBJECT_ID).map(ObjectId);
+    id.ok_or_else(|| Problem::not_found(format!("{text:?} is no object's id: ids are numbers")))
 }
 
 /// That a run has no such object.
@@ -150,12 +150,12 @@ pub(super) async fn fields(
     });
     let (plan, entries) = known
         .ok_or_else(|| Problem::not_found(format!("run {id} is not planned, unknown, or too long ago")))?;
-    let count = names.split(',').filter(|name| !name.is_empty()).count();
+    let count = list(&names).count();
     if count > MOST_FIELDS {
         return Err(Problem::bad_request(format!("at most {MOST_FIELDS} names at a time, not {count}")));
     }
     let json = blocking(move || {
-        let wanted: Vec<&str> = names.split(',').filter(|name| !name.is_empty()).collect();
+        let wanted: Vec<&str> = list(&names).collect();
         let mut fields: BTreeMap<&str, Vec<Option<&RawValue>>> =
             wanted.iter().map(|name| (*name, Vec::with_capacity(entries.len()))).collect();
         for entry in &entries {

@@ -7,10 +7,12 @@ use axum::extract::rejection::{BytesRejection, PathRejection};
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::openapi::schema::OneOf;
+use utoipa::openapi::{Object, RefOr, Schema, Type};
+use utoipa::{PartialSchema, ToSchema};
 use uuid::Uuid;
 
-use super::ask::{body, path, retries};
+use super::ask::{Whole, body, path, retries};
 use super::problem::Problem;
 use super::runs::{RunName, is_known, no_run, run_id};
 use super::{Answer, Ctx, Shared, blocking, json, publish};
@@ -33,17 +35,29 @@ struct Wish {
     /// Who asks, for people.
     requested_by: Option<String>,
     /// How often a failed object that is worth another try is tried again; by default as the orchestrator is set.
-    #[schema(maximum = 1000)]
-    retries: Option<u32>,
+    #[schema(value_type = Option<u32>, maximum = 1000)]
+    retries: Option<Whole>,
 }
 
-/// A final object: its id, also as text.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(untagged, expecting = "a target is text or a number")]
+/// A final object, as its id or as text.
+#[derive(Debug, Deserialize)]
+#[serde(untagged, expecting = "a target is text or a whole number")]
 enum Target {
     Text(String),
-    Id(ObjectId),
+    Id(Whole),
 }
+
+impl PartialSchema for Target {
+    fn schema() -> RefOr<Schema> {
+        OneOf::builder()
+            .item(Object::builder().schema_type(Type::String))
+            .item(ObjectId::schema())
+            .description(Some("A final object: its id, also as text."))
+            .into()
+    }
+}
+
+impl ToSchema for Target {}
 
 /// A request that stands in the log.
 #[derive(Serialize, ToSchema)]
@@ -87,7 +101,7 @@ pub(super) async fn orchestrate(
         .into_iter()
         .map(|target| match target {
             Target::Text(text) => text,
-            Target::Id(id) => id.to_string(),
+            Target::Id(Whole(id)) => id.to_string(),
         })
         .collect();
     if let Some(preview) = shared.api.preview.clone() {
@@ -108,8 +122,8 @@ struct RetryWish {
     /// Who asks, for people.
     requested_by: Option<String>,
     /// How often a failed object that is worth another try is tried again; by default as the orchestrator is set.
-    #[schema(maximum = 1000)]
-    retries: Option<u32>,
+    #[schema(value_type = Option<u32>, maximum = 1000)]
+    retries: Option<Whole>,
 }
 
 /// Run again what failed in a run, and what was skipped for it

@@ -1,4 +1,4 @@
-//! A Python with what the examples need. A file that uses it has `mod kafka` too.
+//! A Python with what the examples need, or what tests the API. A file that uses it has `mod kafka` too.
 
 #![allow(dead_code, clippy::unwrap_used, missing_docs)]
 
@@ -8,10 +8,20 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-/// The interpreter; None, and a word on stderr, where there is none: as with Kafka, a failure where it is required.
+/// What the examples need; none, and a word on stderr, where there is no Python: as with Kafka, a failure where it is required.
 pub fn python() -> Option<&'static Path> {
     static PYTHON: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    match PYTHON.get_or_init(make) {
+    told(PYTHON.get_or_init(|| make("python-examples", "examples/requirements.txt")))
+}
+
+/// What tests the API against its own description; as above.
+pub fn schemathesis() -> Option<&'static Path> {
+    static PYTHON: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    told(PYTHON.get_or_init(|| make("python-openapi", "tests/openapi/requirements.txt")))
+}
+
+fn told(python: &'static Result<PathBuf, String>) -> Option<&'static Path> {
+    match python {
         Ok(python) => Some(python),
         Err(why) => {
             let required = std::env::var("KORCH_TEST_KAFKA").is_ok_and(|value| value == "required");
@@ -29,13 +39,13 @@ pub fn python() -> Option<&'static Path> {
 }
 
 /// Made once, and kept in the target directory.
-fn make() -> Result<PathBuf, String> {
+fn make(name: &str, requirements: &str) -> Result<PathBuf, String> {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
-    let place = target.join("python-examples");
+    let place = target.join(name);
     let (python, done) = (place.join("bin/python"), place.join("requirements.txt"));
-    let wanted = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/requirements.txt");
+    let wanted = Path::new(env!("CARGO_MANIFEST_DIR")).join(requirements);
     let is_there = || fs::read(&done).is_ok_and(|had| had == fs::read(&wanted).unwrap());
-    let lock = File::create(target.join("python-examples.lock")).unwrap();
+    let lock = File::create(target.join(format!("{name}.lock"))).unwrap();
     lock.lock().unwrap();
     if !is_there() {
         // What was begun and not finished, or is for other requirements, is of no use.

@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use super::object::ObjectView;
+use crate::api::ask::list;
 use crate::domain::attempt::Phase;
 use crate::domain::board::Board;
 use crate::domain::estimate::Estimate;
@@ -266,7 +267,7 @@ impl States {
     /// Reads `failed,skipped`; nothing at all is no state.
     pub(in crate::api) fn parse(text: &str) -> Result<States, String> {
         let mut states = States::default();
-        for name in text.split(',').filter(|name| !name.is_empty()) {
+        for name in list(text) {
             let phase = Phase::ALL.into_iter().find(|phase| phase.name() == name);
             let phase = phase.ok_or_else(|| {
                 let names: Vec<&str> = Phase::ALL.into_iter().map(Phase::name).collect();
