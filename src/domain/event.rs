@@ -294,7 +294,7 @@ pub struct Counts {
 pub struct Finished {
     /// How it ended.
     pub outcome: Outcome,
-    /// Why, where the outcome alone does not say: `log-truncated`, `bad-catalogue`, who cancelled.
+    /// Why, where the outcome alone does not say: `log-truncated`, `bad-catalogue`, `nothing-to-retry`, who cancelled.
     pub reason: Option<String>,
     /// How many objects ended how.
     pub counts: Counts,

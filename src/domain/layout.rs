@@ -35,7 +35,7 @@ const LAYERED_NODES: usize = 2_000;
 /// So many edges beside them.
 const LAYERED_EDGES: usize = 6_000;
 /// A column is not folded below so many rows.
-const MIN_ROWS: usize = 40;
+const MIN_ROWS: usize = 16;
 /// How wide a picture of many objects is, for its height.
 const ASPECT: f64 = 1.8;
 /// How often the columns are swept, there and back.

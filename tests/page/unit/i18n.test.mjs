@@ -37,12 +37,12 @@ test('both languages have the same keys, none of them empty', () => {
   assert.deepEqual(Object.keys(words.en), Object.keys(words.fr));
   for (const [name, texts] of Object.entries(words)) {
     for (const [key, text] of Object.entries(texts)) assert.ok(typeof text === 'string' && text.trim() !== '', `${name} ${key}`);
-    assert.deepEqual(Object.keys(texts), Object.keys(texts).toSorted(), `${name} is sorted`);
+    assert.deepEqual(Object.keys(texts), [...Object.keys(texts)].sort(), `${name} is sorted`);
   }
 });
 
 test('both languages have the same placeholders', () => {
-  const placeholders = (text) => [...new Set(text.match(/\{\w+\}/g) ?? [])].toSorted();
+  const placeholders = (text) => [...new Set(text.match(/\{\w+\}/g) ?? [])].sort();
   for (const key of Object.keys(words.en)) assert.deepEqual(placeholders(words.fr[key]), placeholders(words.en[key]), key);
 });
 
