@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { speak } from './words.mjs';
+import { detail } from '../../../static/js/table/columns.js';
 import { change, nextSort, parse, parseNames, writeNames } from '../../../static/js/table/address.js';
 import { cell, csv } from '../../../static/js/table/csv.js';
 import { factsOf } from '../../../static/js/table/facts.js';
@@ -86,4 +88,16 @@ test('CSV quotes what it must and starts no formula', () => {
   assert.equal(csv(['a', 'b'], [['x;y', 1.5], ['say "no"', null]]), 'a,b\r\n"x;y",1.5\r\n"say ""no""",\r\n');
   assert.equal(cell('=HYPERLINK("x")'), '"\'=HYPERLINK(""x"")"');
   assert.equal(cell(-3), '-3');
+});
+
+test('a skipped object says what failed above it, through what was skipped', () => {
+  speak('en');
+  const states = [5, 4, 6, 6, 0];
+  const store = { state: (i) => states[i], rowAt: () => null };
+  const graph = { ids: [1, 2, 3, 4, 5], names: ['Source', null, null, null, null], parents: [of(), of(), of(0, 1), of(2), of(1, 3)] };
+  const said = (i) => detail({ store, graph, errors: { at: () => 'refused' } }, i).replaceAll('\u00a0', ' ');
+  assert.equal(said(0), 'refused');
+  assert.equal(said(2), 'because of ✕ 1 Source');
+  assert.equal(said(3), 'because of ✕ 1 Source');
+  assert.equal(said(4), 'waits for 4 ⊘ skipped');
 });
