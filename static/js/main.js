@@ -59,6 +59,14 @@ function bring(file) {
 }
 const failures = new Map();
 
+/** What will be shown first is on its way while the words, the stream and the graph are. */
+function bringAhead() {
+  const files = [`./${route.view}/${route.view}.js`];
+  if (router.RUN_VIEWS.includes(route.view)) files.push('./travel.js');
+  if (route.params.has('object')) files.push('./panel/panel.js');
+  for (const file of files) bring(file).catch(() => {}); // it is asked for again when its place is there
+}
+
 /** A module's place that is there only while it is wanted. */
 function slot(root, file, wanted) {
   let part = null;
@@ -266,9 +274,10 @@ async function start() {
   theme.start();
   router.start();
   const first = pick(kept(), navigator.languages ?? []);
+  bringAhead();
   // English stands behind every other language, and alone where that does not come.
-  await load('en');
-  if (first !== 'en') await load(first).catch(reportError);
+  await Promise.all([load('en'), first === 'en' ? null : load(first).catch(reportError)]);
+  await load(first).catch(() => {}); // whichever came last is the page's until then
   words();
   store.on('run', fit);
   store.on('graph', fit);
