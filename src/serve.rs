@@ -1,6 +1,7 @@
 //! Where a process listens, and how it is told to end.
 
 use anyhow::Context;
+use rustix::process::Resource;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
@@ -62,6 +63,15 @@ pub fn host_and_process() -> String {
     format!("{host}-{}", std::process::id())
 }
 
+/// Lets the process have as many files open as it may: the usual soft limit of 1,024 is fewer than there may be viewers.
+fn open_many_files() {
+    let mut limit = rustix::process::getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = rustix::process::setrlimit(Resource::Nofile, limit) {
+        tracing::debug!("the limit of open files stays as it is: {error}");
+    }
+}
+
 /// Something to listen at.
 #[derive(Clone, Copy, Debug)]
 pub struct Wish {
@@ -80,6 +90,7 @@ pub struct Wish {
 pub async fn listen(wish: Wish) -> anyhow::Result<Option<TcpListener>> {
     let Wish { listen, flag, what } = wish;
     let Listen::At(address) = listen else { return Ok(None) };
+    open_many_files();
     let listener = TcpListener::bind(address).await.with_context(|| {
         format!("cannot listen on {address}: end what listens there, or give {flag} another address, or off")
     })?;

@@ -166,7 +166,10 @@ fn what_runs_has_less_to_go_and_what_is_doomed_has_nothing() {
     world.failed(RUN, 300, 1002, 1);
     world.ready(RUN, 300, 1002, 2);
     world.failed(RUN, 400, 1002, 2);
-    assert_eq!(world.estimate(RUN, 1, 400).remaining_ms, Some(100 + 800), "3002 never runs");
+    let doomed = world.estimate(RUN, 1, 400);
+    assert_eq!(doomed.remaining_ms, Some(100 + 800), "3002 never runs");
+    let path: Vec<u64> = doomed.critical_path.iter().map(|&i| world.board(RUN).object(i).id.0).collect();
+    assert_eq!((path, doomed.lower_bound_ms), (vec![1001, 3001], 1300), "and is on no path");
 }
 
 #[test]

@@ -7,8 +7,7 @@ use jiff::Timestamp;
 
 use super::ask::path;
 use super::objects::{no_object, object_id};
-use super::problem::Problem;
-use super::runs::{RunName, is_known, no_run, run_id};
+use super::runs::{RunName, kept, run_id};
 use super::{Answer, Ctx, blocking, json};
 use crate::domain::explain::{Explanation, Situation};
 use crate::domain::object::ObjectId;
@@ -36,13 +35,7 @@ pub(super) async fn explain(
     let explained = blocking(move || {
         let now = Now { mono: shared.api.view.now(), wall: Timestamp::now() };
         shared.api.view.read(|known| {
-            let Some(run) = known.history.run(id).filter(|run| is_known(run)) else {
-                return Err(if known.history.summaries().any(|summary| summary.run_id == id) {
-                    Problem::not_found(format!("of run {id} only a line is left: it is too long ago"))
-                } else {
-                    no_run(id)
-                });
-            };
+            let run = kept(&known.history, id)?;
             let situation = Situation::of(&known.history, run, &known.members, now);
             situation.explain(object).ok_or_else(|| no_object(id, object))
         })

@@ -15,7 +15,7 @@ use utoipa::ToSchema;
 use super::ask::path;
 use super::objects::{Fields, no_object, object_id};
 use super::problem::Problem;
-use super::runs::{RunName, names, no_run, run_id};
+use super::runs::{RunName, kept, names, run_id};
 use super::{Answer, Ctx, Shared, blocking, json_bytes};
 use crate::domain::event::{Entry, RunId};
 use crate::domain::graph::Graph;
@@ -88,15 +88,8 @@ impl Plan {
 
 /// Why there is no graph of a run.
 fn unplanned(shared: &Shared, run: RunId) -> Problem {
-    let (waits, line) = shared.api.view.read(|known| {
-        let is_it = |summary: &crate::domain::history::Summary| summary.run_id == run;
-        (known.history.run(run).is_some(), known.history.summaries().any(is_it))
-    });
-    match (waits, line) {
-        (true, _) => Problem::not_found(format!("run {run} is not planned: it has no graph")),
-        (_, true) => Problem::not_found(format!("of run {run} only a line is left: it is too long ago")),
-        _ => no_run(run),
-    }
+    let kept = shared.api.view.read(|known| kept(&known.history, run).map(drop));
+    kept.err().unwrap_or_else(|| Problem::not_found(format!("run {run} is not planned: it has no graph")))
 }
 
 /// A whole graph, a field a column: objects are places in these arrays.

@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 
 use super::ask::{list, path, query};
 use super::problem::Problem;
-use super::runs::{RunName, is_known, no_run, run_id};
+use super::runs::{RunName, kept, run_id};
 use super::{Answer, Ctx, blocking, json_bytes, views};
 use crate::domain::event::{Entry, RunId};
 use crate::domain::object::{MAX_OBJECT_ID, ObjectId};
@@ -93,13 +93,7 @@ pub(super) async fn object(
     let id = run_id(&shared, &id)?;
     let object = object_id(&object)?;
     let json = shared.api.view.read(|known| {
-        let Some(run) = known.history.run(id).filter(|run| is_known(run)) else {
-            return Err(if known.history.summaries().any(|summary| summary.run_id == id) {
-                Problem::not_found(format!("of run {id} only a line is left: it is too long ago"))
-            } else {
-                no_run(id)
-            });
-        };
+        let run = kept(&known.history, id)?;
         let at = run.board().and_then(|board| Some((board, board.position(object)?)));
         let (board, i) = at.ok_or_else(|| no_object(id, object))?;
         serde_json::to_vec(&views::ObjectDetail::of(run, board, i)).map_err(|error| Problem::not_json(&error))

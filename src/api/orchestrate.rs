@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::ask::{Whole, body, path, retries};
 use super::problem::Problem;
-use super::runs::{RunName, is_known, no_run, run_id};
+use super::runs::{RunName, kept, run_id};
 use super::{Answer, Ctx, Shared, blocking, json, publish};
 use crate::domain::event::{self, Body, RunId};
 use crate::domain::object::ObjectId;
@@ -150,13 +150,7 @@ pub(super) async fn retry(
     let retries = retries(wish.retries)?;
     let old = run_id(&shared, &path(id)?)?;
     shared.api.view.read(|known| {
-        let Some(run) = known.history.run(old).filter(|run| is_known(run)) else {
-            return Err(if known.history.summaries().any(|summary| summary.run_id == old) {
-                Problem::conflict(format!("of run {old} only a line is left: start a run of what is missing"))
-            } else {
-                no_run(old)
-            });
-        };
+        let run = kept(&known.history, old)?;
         if run.finished.is_none() {
             let text = format!("run {old} is not over: wait for its end, or cancel it first");
             return Err(Problem::conflict(text));

@@ -20,6 +20,7 @@ use super::problem::Problem;
 use super::{Answer, Ctx, Shared, blocking, json, json_bytes, publish, views};
 use crate::domain::attempt::Phase;
 use crate::domain::event::{self, Body, CancelRequest, RunId};
+use crate::domain::history::History;
 use crate::domain::run::Run;
 
 /// The most runs in one answer: all that a history keeps.
@@ -106,6 +107,17 @@ pub(super) fn run_id(shared: &Shared, text: &str) -> Result<RunId, Problem> {
 
 pub(super) fn no_run(id: impl std::fmt::Display) -> Problem {
     Problem::not_found(format!("the log knows of no run {id}: GET /runs lists them"))
+}
+
+/// The run that is kept in full; or that there is none, or that too little is left of it.
+pub(super) fn kept(history: &History, id: RunId) -> Result<&Run, Problem> {
+    history.run(id).filter(|run| is_known(run)).ok_or_else(|| {
+        if history.summaries().any(|summary| summary.run_id == id) {
+            Problem::not_found(format!("of run {id} only a line is left: it is too long ago"))
+        } else {
+            no_run(id)
+        }
+    })
 }
 
 pub(super) fn is_known(run: &Run) -> bool {

@@ -15,7 +15,7 @@ use super::ask::{limit, path, query};
 use super::events::LogEvent;
 use super::objects::object_id;
 use super::problem::Problem;
-use super::runs::{RunName, is_known, no_run, run_id};
+use super::runs::{RunName, kept, run_id};
 use super::{Answer, Ctx, json_bytes, views};
 use crate::domain::event::RunId;
 use crate::domain::object::ObjectId;
@@ -115,11 +115,8 @@ pub(super) async fn run_events(
         found: VecDeque::new(),
         more: false,
     };
-    let places = shared.api.view.read(|known| {
-        let run = known.history.run(wanted.run).filter(|run| is_known(run))?;
-        Some(run.places().clone())
-    });
-    let places = places.ok_or_else(|| no_run(wanted.run))?;
+    let places =
+        shared.api.view.read(|known| kept(&known.history, wanted.run).map(|run| run.places().clone()))?;
 
     // The last events are at hand; that may be enough.
     if wanted.until.is_none() && wanted.object.is_none() && wanted.event_type.is_none() {

@@ -35,12 +35,9 @@ pub struct AskArgs {
     pub output: Output,
 }
 
-/// Flags of `start`.
+/// How a run is asked for.
 #[derive(Debug, Args)]
-pub struct StartArgs {
-    /// The final objects to run, with what they need; none: all of them.
-    #[arg(value_name = "TARGET")]
-    pub targets: Vec<String>,
+pub struct WishArgs {
     /// Who asks, for people. By default the user's name.
     #[arg(long, env = "KORCH_REQUESTED_BY", value_name = "NAME")]
     pub requested_by: Option<String>,
@@ -53,6 +50,17 @@ pub struct StartArgs {
     /// Whom to ask.
     #[command(flatten)]
     pub ask: AskArgs,
+}
+
+/// Flags of `start`.
+#[derive(Debug, Args)]
+pub struct StartArgs {
+    /// The final objects to run, with what they need; none: all of them.
+    #[arg(value_name = "TARGET")]
+    pub targets: Vec<String>,
+    /// How it is asked for.
+    #[command(flatten)]
+    pub wish: WishArgs,
 }
 
 /// Flags of `status`.
@@ -97,18 +105,9 @@ pub struct CancelArgs {
 pub struct RetryArgs {
     /// The run's id.
     pub run: Option<String>,
-    /// Who asks, for people. By default the user's name.
-    #[arg(long, env = "KORCH_REQUESTED_BY", value_name = "NAME")]
-    pub requested_by: Option<String>,
-    /// How often a failed object that is worth another try is tried again; by default as the orchestrator is set.
-    #[arg(long, value_parser = clap::value_parser!(u32).range(..=1000))]
-    pub retries: Option<u32>,
-    /// Show the new run as it goes, and end with its summary and its exit code.
-    #[arg(long, visible_alias = "follow")]
-    pub wait: bool,
-    /// Whom to ask.
+    /// How it is asked for.
     #[command(flatten)]
-    pub ask: AskArgs,
+    pub wish: WishArgs,
 }
 
 /// Flags of `events`.

@@ -13,7 +13,7 @@ use super::http::{Failure, Server, segment};
 use super::patience::Patience;
 use super::{requester, text, write, write_json};
 use crate::cli::Output;
-use crate::cli::client::{AskArgs, RetryArgs, StartArgs};
+use crate::cli::client::{RetryArgs, StartArgs, WishArgs};
 use crate::domain::event::{Outcome, RunId};
 use crate::domain::graph::Graph;
 use crate::domain::object::{ObjectId, Stage};
@@ -35,27 +35,24 @@ struct Accepted {
 
 /// Asks for a run.
 pub async fn start(args: StartArgs) -> anyhow::Result<Exit> {
-    let mut wish = json!({ "targets": args.targets, "requested_by": requester(args.requested_by) });
-    if let Some(retries) = args.retries {
-        wish["retries"] = retries.into();
-    }
-    ask_for("/orchestrate", &wish, args.wait, &args.ask).await
+    ask_for("/orchestrate", json!({ "targets": args.targets }), args.wish).await
 }
 
 /// Asks for what failed in a run to be run again.
 pub async fn retry(args: RetryArgs) -> anyhow::Result<Exit> {
-    let mut wish = json!({ "requested_by": requester(args.requested_by) });
-    if let Some(retries) = args.retries {
-        wish["retries"] = retries.into();
-    }
     let run = args.run.as_deref().unwrap_or("latest");
-    ask_for(&format!("/runs/{}/retry", segment(run)), &wish, args.wait, &args.ask).await
+    ask_for(&format!("/runs/{}/retry", segment(run)), json!({}), args.wish).await
 }
 
 /// Asks for a run, and shows it until it is over where somebody waits.
-async fn ask_for(path: &str, wish: &Value, wait: bool, ask: &AskArgs) -> anyhow::Result<Exit> {
+async fn ask_for(path: &str, mut body: Value, args: WishArgs) -> anyhow::Result<Exit> {
+    let WishArgs { requested_by, retries, wait, ask } = args;
+    body["requested_by"] = requester(requested_by).into();
+    if let Some(retries) = retries {
+        body["retries"] = retries.into();
+    }
     let server = Server::new(&ask.server)?;
-    let json = server.post(path, wish).await?;
+    let json = server.post(path, &body).await?;
     let Accepted { run_id, count } = server.read(&json)?;
     if wait {
         return attend(&server, run_id, count, ask.output).await;

@@ -102,16 +102,21 @@ pub fn slots(members: &Members, now: Mono) -> Slots {
     slots.map(Some)
 }
 
-/// The estimate for a run with this board, at this time.
+/// The estimate for a run with this board, at this time. What will never run, because an ancestor failed, takes no time and is
+/// on no path.
 pub fn estimate(board: &Board, durations: &Durations, slots: Slots, now: Timestamp) -> Estimate {
-    let (path_ms, critical_path) = board.graph().critical_path(|i| durations.ms(i));
+    let rest = Rest::of(board, durations, slots, now);
+    let takes_ms = |i: usize| if rest.doomed[i] { 0 } else { durations.ms(i) };
+    let (path_ms, mut critical_path) = board.graph().critical_path(takes_ms);
+    // All that comes after something doomed is doomed too.
+    critical_path.retain(|&i| !rest.doomed[i]);
     let bound = |stage: Stage| {
         let of_stage = (0..board.len()).filter(|&i| board.object(i).stage == stage);
-        let work: u64 = of_stage.map(|i| durations.ms(i)).sum();
+        let work: u64 = of_stage.map(takes_ms).sum();
         slots[stage.index()].filter(|&slots| slots > 0).map_or(0, |slots| work / u64::from(slots))
     };
     let lower_bound_ms = Stage::ALL.into_iter().map(bound).fold(path_ms, u64::max);
-    Estimate { remaining_ms: Rest::of(board, durations, slots, now).run(), lower_bound_ms, critical_path }
+    Estimate { remaining_ms: rest.run(), lower_bound_ms, critical_path }
 }
 
 /// What is left of a run, on a virtual clock that starts at 0.
