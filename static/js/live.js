@@ -3,6 +3,7 @@
 // follows the rest without it. It knows nothing of what is drawn.
 
 import { address, get } from './api.js';
+import { whileSeen } from './seen.js';
 
 const EVENTS = ['hello', 'runs', 'workers', 'run', 'stories'];
 const SILENCE_MS = 25_000; // the workers are told at least every 10 s
@@ -25,10 +26,12 @@ export function connect(store) {
   let heardAt = 0;
   let wait = BACKOFF_MS.least;
   let timer = null;
+  let resting = false; // nobody sees this tab
   const graphs = graphsOf(store);
 
   function open() {
     close();
+    if (resting) return;
     heardAt = Date.now();
     answered = false;
     source = new EventSource(address(`/live?run=${encodeURIComponent(unknown ? LATEST : run)}`));
@@ -103,6 +106,16 @@ export function connect(store) {
   }, LOOK_MS);
   addEventListener('online', atOnce);
   document.addEventListener('visibilitychange', atOnce);
+  whileSeen({
+    rest: () => {
+      resting = true;
+      close();
+    },
+    wake: () => {
+      resting = false;
+      open();
+    },
+  });
 
   return {
     follow(wanted) {

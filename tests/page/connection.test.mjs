@@ -26,6 +26,34 @@ pageTest('a reload in the middle of a run', { args: GATED }, async ({ korch, ope
   assert.deepEqual(await states(page), await serverStates(korch, run));
 });
 
+pageTest('a tab that nobody sees holds no connection', {}, async ({ korch, open }) => {
+  await korch.run();
+  const page = await open({ address: '#/runs/latest/events' });
+  await runIn(page, 'failed');
+  await page.locator('.events-body').getByText('RunFinished').waitFor();
+  const seen = (is) => page.evaluate((hidden) => {
+    Object.defineProperty(document, 'hidden', { configurable: true, get: () => hidden });
+    document.dispatchEvent(new Event('visibilitychange'));
+  }, !is);
+  await page.evaluate(() => {
+    const { close } = EventSource.prototype;
+    globalThis.closed_ = [];
+    EventSource.prototype.close = function closing() {
+      globalThis.closed_.push(new URL(this.url).pathname);
+      close.call(this);
+    };
+  });
+  await seen(false);
+  await until(page, 'no stream', () => ['/live', '/events/stream'].every((path) => globalThis.closed_.includes(path)));
+  // What happens meanwhile is there when somebody looks again.
+  const run = await korch.run();
+  await seen(true);
+  await until(page, 'the next run', (id) => globalThis.korch.store.run?.run_id === id, run);
+  await runIn(page, 'failed');
+  assert.deepEqual(await states(page), await serverStates(korch, run));
+  await page.locator('.events-body').getByText('RunFinished').waitFor();
+});
+
 pageTest('the server is killed in the middle of a run, and comes back', { args: GATED, keeps: true }, async ({ korch, open }) => {
   await korch.openGates('ingest');
   const run = await korch.run();

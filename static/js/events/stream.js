@@ -2,6 +2,7 @@
 // none is lost between the two. Knows the API, not the page.
 
 import { address, get } from '../api.js';
+import { whileSeen } from '../seen.js';
 import { lineOf } from './record.js';
 
 const FIRST = 200;
@@ -90,9 +91,20 @@ export function follow(told) {
   }
 
   connect();
+  const unsee = whileSeen({
+    rest: () => {
+      clearTimeout(again);
+      source.close();
+    },
+    wake: () => {
+      started = false; // what is missed is fetched
+      connect();
+    },
+  });
   return {
     fetchLast,
     destroy() {
+      unsee();
       source.close();
       clearTimeout(again);
       over.abort();
