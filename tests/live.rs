@@ -124,7 +124,9 @@ async fn a_run_is_told_from_its_request_to_its_end() {
     );
     let estimate = &page.last["run"]["estimate"];
     assert_eq!(estimate["remaining_seconds"], Value::Null, "nobody serves what is left: {estimate}");
-    assert_eq!(estimate["critical_path"], json!([1001, 2001]), "3001 was skipped");
+    // The end is estimated once a second at most: 3001, which was skipped, is on no path then.
+    let path = |page: &Page| page.run("estimate")["critical_path"].clone();
+    page.until(&mut viewer, |page| path(page) == json!([1001, 2001])).await;
 
     // What the end leaves behind is cancelled.
     server.write(RUN, Some(1), finished(Outcome::Cancelled)).await;
