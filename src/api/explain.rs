@@ -5,9 +5,8 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use jiff::Timestamp;
 
-use super::ask::path;
-use super::objects::{no_object, object_id};
-use super::runs::{RunName, kept, run_id};
+use super::objects::{no_object, run_and_object};
+use super::runs::{RunName, kept};
 use super::{Answer, Ctx, blocking, json};
 use crate::domain::explain::{Explanation, Situation};
 use crate::domain::object::ObjectId;
@@ -29,9 +28,7 @@ pub(super) async fn explain(
     State(shared): Ctx,
     named: Result<Path<(String, String)>, PathRejection>,
 ) -> Answer {
-    let (id, object) = path(named)?;
-    let id = run_id(&shared, &id)?;
-    let object = object_id(&object)?;
+    let (id, object) = run_and_object(&shared, named)?;
     let explained = blocking(move || {
         let now = Now { mono: shared.api.view.now(), wall: Timestamp::now() };
         shared.api.view.read(|known| {

@@ -13,7 +13,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::ask::path;
-use super::objects::{Fields, no_object, object_id};
+use super::objects::{Fields, no_object, run_and_object};
 use super::problem::Problem;
 use super::runs::{RunName, kept, names, run_id};
 use super::{Answer, Ctx, Shared, blocking, json_bytes};
@@ -302,9 +302,7 @@ pub(super) async fn around(
     State(shared): Ctx,
     named: Result<Path<(String, String)>, PathRejection>,
 ) -> Answer {
-    let (id, object) = path(named)?;
-    let id = run_id(&shared, &id)?;
-    let object = object_id(&object)?;
+    let (id, object) = run_and_object(&shared, named)?;
     let json = blocking(move || {
         let plan = Plan::of(&shared, id)?;
         let Some(at) = plan.ids.iter().position(|known| *known == object) else {

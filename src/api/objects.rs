@@ -15,7 +15,7 @@ use utoipa::ToSchema;
 use super::ask::{list, path, query};
 use super::problem::Problem;
 use super::runs::{RunName, kept, run_id};
-use super::{Answer, Ctx, blocking, json_bytes, views};
+use super::{Answer, Ctx, Shared, blocking, json_bytes, views};
 use crate::domain::event::{Entry, RunId};
 use crate::domain::object::{MAX_OBJECT_ID, ObjectId};
 
@@ -66,6 +66,15 @@ pub(super) fn object_id(text: &str) -> Result<ObjectId, Problem> {
     id.ok_or_else(|| Problem::not_found(format!("{text:?} is no object's id: ids are numbers")))
 }
 
+/// The run and the object that a path names.
+pub(super) fn run_and_object(
+    shared: &Shared,
+    named: Result<Path<(String, String)>, PathRejection>,
+) -> Result<(RunId, ObjectId), Problem> {
+    let (run, object) = path(named)?;
+    Ok((run_id(shared, &run)?, object_id(&object)?))
+}
+
 /// That a run has no such object.
 pub(super) fn no_object(run: RunId, object: ObjectId) -> Problem {
     Problem::not_found(format!(
@@ -89,9 +98,7 @@ pub(super) async fn object(
     State(shared): Ctx,
     named: Result<Path<(String, String)>, PathRejection>,
 ) -> Answer {
-    let (id, object) = path(named)?;
-    let id = run_id(&shared, &id)?;
-    let object = object_id(&object)?;
+    let (id, object) = run_and_object(&shared, named)?;
     let json = shared.api.view.read(|known| {
         let run = kept(&known.history, id)?;
         let at = run.board().and_then(|board| Some((board, board.position(object)?)));

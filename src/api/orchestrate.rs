@@ -104,12 +104,7 @@ pub(super) async fn orchestrate(
             Target::Id(Whole(id)) => id.to_string(),
         })
         .collect();
-    if let Some(preview) = shared.api.preview.clone() {
-        let targets = targets.clone();
-        blocking(move || preview(&targets))
-            .await?
-            .map_err(|refused| Problem::bad_catalogue(refused.text, Some(refused.problems)))?;
-    }
+    refuse_bad(&shared, &targets).await?;
     let requested_by = Some(wish.requested_by.unwrap_or_else(|| "api".into()));
     ask(&shared, event::Request { targets, requested_by, retries, retry_of: None }).await
 }
@@ -161,14 +156,18 @@ pub(super) async fn retry(
         Ok(())
     })?;
     // A catalogue that is bad now is refused now.
-    if let Some(preview) = shared.api.preview.clone() {
-        blocking(move || preview(&[]))
-            .await?
-            .map_err(|refused| Problem::bad_catalogue(refused.text, Some(refused.problems)))?;
-    }
+    refuse_bad(&shared, &[]).await?;
     let requested_by = Some(wish.requested_by.unwrap_or_else(|| "api".into()));
     let request = event::Request { targets: Vec::new(), requested_by, retries, retry_of: Some(old) };
     ask(&shared, request).await
+}
+
+/// Refuses targets that cannot be planned, or a catalogue that is bad, where this process has it.
+async fn refuse_bad(shared: &Shared, targets: &[String]) -> Result<(), Problem> {
+    let Some(preview) = shared.api.preview.clone() else { return Ok(()) };
+    let targets = targets.to_vec();
+    let planned = blocking(move || preview(&targets)).await?;
+    planned.map(drop).map_err(|refused| Problem::bad_catalogue(refused.text, Some(refused.problems)))
 }
 
 /// Asks for a run, and waits a while for its plan.
