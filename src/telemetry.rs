@@ -1,7 +1,7 @@
 //! Log lines, and every metric's name in one place.
 
 use std::io::{IsTerminal, Write};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
@@ -37,6 +37,12 @@ pub const SLOTS: &str = "korch_slots";
 pub const LOG_LAG: &str = "korch_log_lag_records";
 /// 1, with the version as label.
 pub const BUILD_INFO: &str = "korch_build_info";
+/// When the process started. The name is every Prometheus client's: what a counter had when it was first read is news only
+/// of a process that is younger than the question.
+pub const PROCESS_START: &str = "process_start_time_seconds";
+
+/// What a worker publishes.
+pub const ANSWERS: [&str; 2] = ["ObjectLoaded", "ObjectFailed"];
 
 /// The buckets of both histograms, in seconds: from a blink to a long night's table.
 const SECONDS_BUCKETS: [f64; 14] =
@@ -67,6 +73,9 @@ pub fn install_metrics() -> anyhow::Result<PrometheusHandle> {
     describe_gauge!(SLOTS, "Slots of the workers that are up, by stage and state");
     describe_gauge!(LOG_LAG, "Records of the log that this process has not read yet");
     describe_gauge!(BUILD_INFO, "1, with the version as a label");
+    describe_gauge!(PROCESS_START, Unit::Seconds, "When the process started, since 1970");
+    let start = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    metrics::gauge!(PROCESS_START).set(start.as_secs_f64());
     metrics::gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
     // So that a first failure is an increase and not a new series.
     for reason in ["not_json", "no_type", "unknown_type", "bad_field", "unknown_object"] {
@@ -98,6 +107,21 @@ pub fn install_logs(filter: &str) {
     } else {
         lines.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init()
     };
+}
+
+/// Says which events a producer of this process may publish, so that its first one is an increase and not a new series.
+pub fn may_publish(producer: &'static str, event_types: &[&'static str]) {
+    for event_type in event_types {
+        metrics::counter!(EVENTS_PUBLISHED, "status" => *event_type, "producer" => producer).absolute(0);
+    }
+}
+
+/// Says that this process may measure objects, for the same reason.
+pub fn may_measure() {
+    for stage in Stage::ALL {
+        let _ = metrics::histogram!(OBJECT_DURATION, "stage" => stage.name());
+        let _ = metrics::histogram!(OBJECT_WAIT, "stage" => stage.name());
+    }
 }
 
 /// Counts and logs events that this process has published. One look-up a type, not one an event.
@@ -150,14 +174,19 @@ fn error(event: &Event) -> Option<&str> {
     }
 }
 
-/// Sets the gauges that follow from the fold.
-pub fn gauges(board: Option<&Board>, members: &Members, now: Mono) {
+/// Sets the gauges that follow from the fold. A run that is over has nothing that waits or runs: what a cancelled one left
+/// undone counts as `cancelled`.
+pub fn gauges(board: Option<&Board>, is_over: bool, members: &Members, now: Mono) {
     for stage in Stage::ALL {
+        let mut cancelled = 0;
         for phase in Phase::ALL {
-            let count = board.map_or(0, |board| board.count(stage, phase));
-            #[allow(clippy::cast_precision_loss, reason = "a gauge is a float")]
-            metrics::gauge!(OBJECTS, "stage" => stage.name(), "state" => phase.name()).set(count as f64);
+            let mut count = board.map_or(0, |board| board.count(stage, phase));
+            if is_over && !phase.is_final() {
+                cancelled += std::mem::take(&mut count);
+            }
+            set_objects(stage, phase.name(), count);
         }
+        set_objects(stage, "cancelled", cancelled);
         let (mut up, mut draining, mut silent, mut slots, mut busy) = (0, 0, 0, 0_u32, 0_u32);
         for known in members.workers().filter(|known| known.heartbeat.stages.contains(&stage)) {
             match known.heartbeat.state {
@@ -179,6 +208,11 @@ pub fn gauges(board: Option<&Board>, members: &Members, now: Mono) {
         metrics::gauge!(SLOTS, "stage" => stage.name(), "state" => "free")
             .set(f64::from(slots.saturating_sub(busy)));
     }
+}
+
+fn set_objects(stage: Stage, state: &'static str, count: u64) {
+    #[allow(clippy::cast_precision_loss, reason = "a gauge is a float")]
+    metrics::gauge!(OBJECTS, "stage" => stage.name(), "state" => state).set(count as f64);
 }
 
 /// Observes an object's work.

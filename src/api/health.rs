@@ -86,7 +86,7 @@ pub(super) async fn metrics(State(shared): Ctx) -> Answer {
     shared.api.view.read(|known| {
         let active = known.history.active().and_then(Run::board);
         let board = active.or_else(|| known.history.latest_planned().and_then(Run::board));
-        telemetry::gauges(board, &known.members, now);
+        telemetry::gauges(board, active.is_none(), &known.members, now);
     });
     let text = handle.render();
     Ok(([(header::CONTENT_TYPE, METRICS_TYPE)], text).into_response())

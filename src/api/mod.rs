@@ -148,6 +148,7 @@ fn routes() -> OpenApiRouter<Arc<Shared>> {
 
 /// The routes of the API, and of the page where it is served.
 pub fn router(api: Api) -> Router {
+    telemetry::may_publish("api", &["RunRequested", "RunCancelRequested"]);
     let (mut router, described) = routes().split_for_parts();
     let with_page = api.page;
     let guard = Guard::new(api.access.clone(), &api.limits);

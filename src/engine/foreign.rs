@@ -57,6 +57,9 @@ impl ForeignWorker {
     /// # Errors
     /// When a log is closed, or its storage fails.
     pub async fn run(self) -> anyhow::Result<Exit> {
+        for stage in &self.identity.stages {
+            telemetry::may_publish(stage.name(), &telemetry::ANSWERS);
+        }
         let mut events = self.events.reader(From::End).await?;
         let mut members = self.members.reader(From::Start).await?;
         if let Some(Rival::Serves(name)) = self.look_for_rivals(&mut *members).await? {

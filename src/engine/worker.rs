@@ -96,6 +96,9 @@ impl WorkerRole {
     /// # Errors
     /// When a log is closed, or its storage fails. A log that is away is waited for.
     pub async fn run(self) -> anyhow::Result<()> {
+        for stage in &self.identity.stages {
+            telemetry::may_publish(stage.name(), &telemetry::ANSWERS);
+        }
         // The ends first, the first heartbeat second: no assignment can be missed.
         let mut events = self.events.reader(From::End).await?;
         let mut members = self.members.reader(From::Start).await?;
