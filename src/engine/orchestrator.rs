@@ -52,6 +52,17 @@ pub struct Orchestrator {
     pub shutdown: watch::Receiver<bool>,
 }
 
+/// What an orchestrator publishes.
+const PUBLISHED: [&str; 8] = [
+    "RunRequested",
+    "RunPlanned",
+    "ObjectReady",
+    "ObjectAssigned",
+    "ObjectFailed",
+    "ObjectSkipped",
+    "RunFinished",
+    "OrchestratorElected",
+];
 /// After an append that may have failed the orchestrator looks again so soon.
 const AFTER_DOUBT: Duration = Duration::from_millis(500);
 /// Heartbeats older than so many leases, and no less than [`KEPT_AT_LEAST`], are trimmed.
@@ -66,6 +77,8 @@ impl Orchestrator {
     pub async fn run(mut self) -> anyhow::Result<()> {
         let mut follower =
             Follower::open(self.view.clone(), &*self.events, &*self.members, self.lease).await?;
+        telemetry::may_publish("orchestrator", &PUBLISHED);
+        telemetry::may_measure();
         let mut shutdown = self.shutdown.clone();
         tokio::select! {
             read = follower.read_to_end() => read.context("the log cannot be read")?,
@@ -249,7 +262,6 @@ impl Orchestrator {
         for event in &events {
             if let Body::RunFinished(finished) = &event.body {
                 metrics::counter!(telemetry::RUNS, "outcome" => finished.outcome.name()).increment(1);
-                metrics::gauge!(telemetry::RUN_DURATION).set(finished.duration_seconds);
             }
         }
         Ok(!events.is_empty())

@@ -17,6 +17,7 @@ use crate::domain::member::{Held, Member, Members, WorkerState};
 use crate::domain::object::Stage;
 use crate::domain::worker::{Identity, Start, Worker};
 use crate::handler::{Handler, Outcome, Task};
+use crate::hearing::Hearing;
 use crate::log::{From, Log, LogError, NewRecord, Reader, Record, truncated};
 use crate::telemetry;
 
@@ -32,6 +33,8 @@ pub struct WorkerRole {
     pub members: Arc<dyn Log>,
     /// How long it may take to finish what it holds once it is told to go; none: as long as it takes.
     pub drain_timeout: Option<Duration>,
+    /// Where it says how far it has read, in a process that does nothing else.
+    pub hearing: Option<Arc<Hearing>>,
     /// True: finish what is held, then end.
     pub shutdown: watch::Receiver<bool>,
 }
@@ -96,6 +99,9 @@ impl WorkerRole {
     /// # Errors
     /// When a log is closed, or its storage fails. A log that is away is waited for.
     pub async fn run(self) -> anyhow::Result<()> {
+        for stage in &self.identity.stages {
+            telemetry::may_publish(stage.name(), &telemetry::ANSWERS);
+        }
         // The ends first, the first heartbeat second: no assignment can be missed.
         let mut events = self.events.reader(From::End).await?;
         let mut members = self.members.reader(From::Start).await?;
@@ -234,6 +240,10 @@ impl AtWork {
         }
         let records = events.next(Duration::ZERO).await.or_else(truncated)?;
         self.fold(&records);
+        if let Some(hearing) = &self.role.hearing {
+            hearing.note(events.caught_up().min(members.caught_up()));
+            telemetry::lag(events.lag());
+        }
         Ok(())
     }
 
