@@ -1,7 +1,10 @@
-//! Until when a process has heard its log: what its readiness is told by.
+//! Until when a process has heard its log, and whether the log takes what it says: what its readiness is told by.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 /// A log that has not answered for so long is away.
 const SILENCE: Duration = Duration::from_secs(5);
@@ -14,11 +17,13 @@ pub struct Hearing {
     origin: Instant,
     /// In microseconds since the origin.
     until_us: AtomicU64,
+    /// Why something that was said is not taken, by what it is.
+    refused: Mutex<BTreeMap<&'static str, String>>,
 }
 
 impl Default for Hearing {
     fn default() -> Hearing {
-        Hearing { origin: Instant::now(), until_us: AtomicU64::new(NEVER) }
+        Hearing { origin: Instant::now(), until_us: AtomicU64::new(NEVER), refused: Mutex::default() }
     }
 }
 
@@ -31,8 +36,20 @@ impl Hearing {
         }
     }
 
+    /// Notes what came of saying something to the log; none: it was taken.
+    pub fn said(&self, what: &'static str, refusal: Option<&str>) {
+        let mut refused = self.refused.lock();
+        match refusal {
+            Some(why) => drop(refused.insert(what, why.to_owned())),
+            None => drop(refused.remove(what)),
+        }
+    }
+
     /// Why the process is not ready, for people; none: it is.
     pub fn trouble(&self) -> Option<String> {
+        if let Some((what, why)) = self.refused.lock().first_key_value() {
+            return Some(format!("the log does not take {what}: {why}"));
+        }
         let until_us = self.until_us.load(Ordering::Relaxed);
         if until_us == NEVER {
             return Some("the log is not yet read to its end, or cannot be reached".into());
@@ -56,6 +73,12 @@ mod tests {
         hearing.note(None);
         assert!(hearing.trouble().is_some());
         hearing.note(Some(Instant::now()));
+        assert_eq!(hearing.trouble(), None);
+        hearing.said("answers", Some("no right to"));
+        assert_eq!(hearing.trouble().as_deref(), Some("the log does not take answers: no right to"));
+        hearing.said("heartbeats", None);
+        assert!(hearing.trouble().is_some());
+        hearing.said("answers", None);
         assert_eq!(hearing.trouble(), None);
         hearing.note(Some(long_ago));
         assert!(hearing.trouble().expect("a reason").contains("is Kafka away?"));

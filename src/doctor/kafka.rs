@@ -30,8 +30,8 @@ pub(super) async fn look(settings: Settings, events: Topic, members: Topic) -> V
         match partitions {
             None => findings.fail(
                 check,
-                "there is none",
-                "`korch orchestrate` makes it when it starts; where it may not, make it by hand: docs/operations.md says how",
+                "there is none, or this user may not see it",
+                "`korch orchestrate` makes it when it starts; docs/operations.md says how to make it by hand, and which rights each role needs",
             ),
             Some(partitions) if topic.exactly && partitions != topic.partitions => findings.fail(
                 check,

@@ -60,7 +60,14 @@ fn last_run(findings: &mut Findings, run: &RunDetail) {
         "{} {}: {} loaded, {} failed, {} skipped of {}",
         line.run_id, line.state, counts.loaded, counts.failed, counts.skipped, counts.objects
     );
-    if counts.failed > 0 || line.state == "failed" {
+    if line.state == "failed" && counts.failed == 0 {
+        let why = line.reason.as_deref().unwrap_or("it could not be planned");
+        findings.warn(
+            "latest run",
+            format!("{} failed: {why}", line.run_id),
+            "`korch plan` names what is wrong with the catalogue",
+        );
+    } else if counts.failed > 0 {
         findings.warn(
             "latest run",
             found,

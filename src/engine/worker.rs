@@ -90,6 +90,8 @@ impl Answered {
 const MOST_ANSWERS: usize = 2_000;
 /// While it drains a worker looks so often whether it may leave.
 const DRAIN_TICK: Duration = Duration::from_millis(100);
+/// Answers that the log did not take are sent again no sooner than this after the last time.
+const SEND_AGAIN: Duration = Duration::from_secs(2);
 /// What was given up is answered within this time, or is left to its lease.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
@@ -183,6 +185,8 @@ impl WorkerRole {
                 }
                 (at, state, said) = under_way(&mut beating) => {
                     beating = None;
+                    let refusal = said.as_ref().err().map(ToString::to_string);
+                    at_work.heard("heartbeats", refusal.as_deref());
                     if said.is_ok() && state == WorkerState::Draining && let Some(draining) = &mut draining {
                         draining.said.get_or_insert(at);
                     }
@@ -332,6 +336,13 @@ impl AtWork {
         }
     }
 
+    /// Notes what came of saying something to the log.
+    fn heard(&self, what: &'static str, refusal: Option<&str>) {
+        if let Some(hearing) = &self.role.hearing {
+            hearing.said(what, refusal);
+        }
+    }
+
     /// Puts the answers to what is over into the outbox.
     fn answer(&mut self, over: Vec<Done>) {
         for Done { held, partition, stage, started_at, took, outcome } in over {
@@ -353,7 +364,11 @@ impl AtWork {
         let records = answers.iter().map(Answered::record).collect();
         let log = self.role.events.clone();
         Some(Box::pin(async move {
+            let began = Instant::now();
             let said = log.append(records).await.map(drop);
+            if matches!(said, Err(LogError::Unreachable(_))) {
+                tokio::time::sleep(SEND_AGAIN.saturating_sub(began.elapsed())).await;
+            }
             (answers, said)
         }))
     }
@@ -370,8 +385,10 @@ impl AtWork {
                     telemetry::published(of_stage.map(|answer| &answer.event), stage.name());
                 }
                 self.one_by_one &= !self.outbox.is_empty();
+                self.heard("answers", None);
             }
             Err(LogError::Unreachable(text)) => {
+                self.heard("answers", Some(&text));
                 tracing::warn!(answers = answers.len(), "answers wait: {text}");
                 self.put_back(answers);
             }
