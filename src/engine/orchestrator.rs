@@ -262,7 +262,6 @@ impl Orchestrator {
         for event in &events {
             if let Body::RunFinished(finished) = &event.body {
                 metrics::counter!(telemetry::RUNS, "outcome" => finished.outcome.name()).increment(1);
-                metrics::gauge!(telemetry::RUN_DURATION).set(finished.duration_seconds);
             }
         }
         Ok(!events.is_empty())

@@ -17,6 +17,7 @@ use crate::domain::member::{Held, Member, Members, WorkerState};
 use crate::domain::object::Stage;
 use crate::domain::worker::{Identity, Start, Worker};
 use crate::handler::{Handler, Outcome, Task};
+use crate::hearing::Hearing;
 use crate::log::{From, Log, LogError, NewRecord, Reader, Record, truncated};
 use crate::telemetry;
 
@@ -32,6 +33,8 @@ pub struct WorkerRole {
     pub members: Arc<dyn Log>,
     /// How long it may take to finish what it holds once it is told to go; none: as long as it takes.
     pub drain_timeout: Option<Duration>,
+    /// Where it says how far it has read, in a process that does nothing else.
+    pub hearing: Option<Arc<Hearing>>,
     /// True: finish what is held, then end.
     pub shutdown: watch::Receiver<bool>,
 }
@@ -237,6 +240,10 @@ impl AtWork {
         }
         let records = events.next(Duration::ZERO).await.or_else(truncated)?;
         self.fold(&records);
+        if let Some(hearing) = &self.role.hearing {
+            hearing.note(events.caught_up().min(members.caught_up()));
+            telemetry::lag(events.lag());
+        }
         Ok(())
     }
 
