@@ -25,6 +25,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use cluster::Cluster;
+use korch::doctor::dashboards::{self, Source};
 use korch::telemetry;
 use promql::{Family, families, named};
 use serde_json::Value;
@@ -473,6 +474,13 @@ fn every_query_and_alert_has_an_answer_from_a_real_prometheus() {
             values.iter().for_each(|(labels, value)| println!("  {value:>10.3} {labels}"));
             assert!(!values.is_empty(), "{title}: no data for {expr}");
             shown.entry(title).or_default().push(values);
+        }
+    }
+
+    // `korch doctor` asks the same, with values of its own.
+    for (_, queries) in dashboards::of(Source::Prometheus) {
+        for query in queries {
+            assert!(!prometheus.values(&query.text).is_empty(), "{}: no data for {}", query.panel, query.text);
         }
     }
 

@@ -9,7 +9,8 @@ const FILES: [&str; 2] = [
 ];
 
 /// What Grafana puts in for its own variables: a window that any data of late falls into.
-const GRAFANAS: [(&str, &str); 6] = [
+const GRAFANAS: [(&str, &str); 7] = [
+    ("__rate_interval_ms", "300000"),
     ("__rate_interval", "5m"),
     ("__interval_ms", "60000"),
     ("__interval", "1m"),

@@ -218,13 +218,6 @@ impl Korch {
         Api { address: address.unwrap_or_else(|| panic!("ended early: {}", self.err.all())) }
     }
 
-    /// `127.0.0.1:PORT` of a worker's metrics, once it listens.
-    pub fn metrics(&self) -> Api {
-        let address =
-            self.err.find(|line| Some(line.trim_start().strip_prefix("metrics  http://")?.to_owned()));
-        Api { address: address.unwrap_or_else(|| panic!("ended early: {}", self.err.all())) }
-    }
-
     /// Its process id.
     pub fn id(&self) -> u32 {
         self.child.id()
