@@ -24,12 +24,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use cluster::Cluster;
+use cluster::{Cluster, terminate};
 use korch::doctor::dashboards::{self, Source};
 use korch::telemetry;
 use promql::{Family, families, named};
 use serde_json::Value;
-use support::{Api, Place, poll};
+use support::{Api, Korch, Place, poll};
 
 const DASHBOARDS: [&str; 2] = ["kafka-events", "loki-events"];
 const JOBS: [&str; 5] = ["orchestrator", "ingest", "standardize", "application", "ui"];
@@ -411,7 +411,7 @@ fn every_query_and_alert_has_an_answer_from_a_real_prometheus() {
     let Some(kafka) = kafka::shared() else { return };
     let begun = now();
     let cluster = Cluster::new(&kafka.bootstrap(), Place::new());
-    let workers = cluster.workers(&["--metrics-listen", "127.0.0.1:0"]);
+    let [ingest, standardize, application] = cluster.workers(&["--metrics-listen", "127.0.0.1:0"]);
     cluster.workers_up(3);
     let ui = cluster.ui();
     let orchestrator = cluster.orchestrate(&[]);
@@ -422,10 +422,9 @@ fn every_query_and_alert_has_an_answer_from_a_real_prometheus() {
     api.finished(&run);
     cluster.kafka.produce_raw(&cluster.topic, None, "stranger", b"not an event");
 
-    let [ingest, standardize, application] = [0, 1, 2].map(|at| workers[at].metrics());
     let page = ui.page();
     page.ready();
-    let answers = [&api, &ingest, &standardize, &application, &page];
+    let answers = [&api, &ingest.metrics(), &standardize.metrics(), &application.metrics(), &page];
     let addresses: BTreeMap<&str, String> =
         JOBS.into_iter().zip(answers).map(|(job, api)| (job, api.address.clone())).collect();
     for (job, api) in JOBS.iter().zip(answers) {
@@ -480,7 +479,12 @@ fn every_query_and_alert_has_an_answer_from_a_real_prometheus() {
     // `korch doctor` asks the same, with values of its own.
     for (_, queries) in dashboards::of(Source::Prometheus) {
         for query in queries {
-            assert!(!prometheus.values(&query.text).is_empty(), "{}: no data for {}", query.panel, query.text);
+            assert!(
+                !prometheus.values(&query.text).is_empty(),
+                "{}: no data for {}",
+                query.panel,
+                query.text
+            );
         }
     }
 
@@ -526,4 +530,56 @@ fn every_query_and_alert_has_an_answer_from_a_real_prometheus() {
         prometheus.values(text(rule, "query"));
         assert!(rule["state"] == "inactive" || MAY_FIRE.contains(&name), "a false alarm: {rule}");
     }
+    if cluster::is_long() {
+        without_a_worker(&prometheus, &api, ingest);
+    }
+}
+
+/// A stage loses its worker, a run waits for it, and somebody gives up.
+fn without_a_worker(prometheus: &Prometheus, api: &Api, ingest: Korch) {
+    let fires = |alert: &str, label: &str| {
+        let firing = prometheus.values(&format!(r#"ALERTS{{alertname="{alert}", alertstate="firing"}}"#));
+        firing.keys().any(|labels| labels.contains(label))
+    };
+    let dashboard = dashboard("kafka-events");
+    let run_panel = replaced(text(&panels(&dashboard)[0]["targets"][0], "expr"), 900);
+    terminate(ingest);
+    let (status, answer) = api.post("/orchestrate");
+    assert_eq!(status, 202, "{answer}");
+    let run = text(&answer, "run_id");
+    poll("KorchNoWorker", || fires("KorchNoWorker", "stage=ingest").then_some(()));
+    poll("KorchTargetDown", || fires("KorchTargetDown", "job=ingest").then_some(()));
+    assert_eq!(prometheus.values(&run_panel)[""], 1.0);
+    assert!(!fires("KorchNoWorker", "stage=standardize") && !fires("KorchRunStalled", ""));
+    assert!(!fires("KorchWorkerLost", ""), "it said that it goes");
+    let (status, _) = api.post(&format!("/runs/{run}/cancel"));
+    assert_eq!(status, 202);
+    let over = api.finished(run);
+    poll("nothing that waits", || {
+        let left = prometheus.values(r#"sum(max by (stage) (korch_objects{state="cancelled"}))"#);
+        (left.get("") == Some(&(over["objects"].as_array().unwrap().len() as f64))).then_some(())
+    });
+    poll("no alert for it", || (!fires("KorchNoWorker", "")).then_some(()));
+    assert_eq!(prometheus.values(&run_panel)[""], 0.0);
+}
+
+/// What Grafana is told beside the dashboards fits them and Prometheus.
+#[test]
+fn grafana_finds_its_sources_and_dashboards() {
+    let read = |path: &str| fs::read_to_string(observability(path)).unwrap();
+    let sources = read("grafana/provisioning/datasources/datasources.yml");
+    for (uid, url) in [("prometheus", "http://prometheus:9090"), ("loki", "http://loki:3100")] {
+        let source = sources.split("- name: ").find(|source| source.contains(&format!("uid: {uid}\n")));
+        let source = source.unwrap_or_else(|| panic!("no source {uid}"));
+        assert!(source.contains(&format!("type: {uid}\n")) && source.contains(&format!("url: {url}\n")));
+    }
+    let every = |config: &str, key: &str| {
+        let rest = config.split(&format!("{key}: ")).nth(1).unwrap_or_else(|| panic!("no {key}"));
+        rest.lines().next().unwrap().to_owned()
+    };
+    let scraped = every(&read("prometheus/prometheus.yml"), "scrape_interval");
+    assert_eq!(every(&sources, "timeInterval"), scraped, "$__rate_interval is made from it");
+    assert_eq!(scraped, "5s", "as this test puts in for Grafana's variables");
+    let provider = read("grafana/provisioning/dashboards/dashboards.yml");
+    assert_eq!(every(&provider, "path"), "/etc/grafana/dashboards");
 }

@@ -43,9 +43,9 @@ pub fn named(expr: &str) -> Named {
                     let labels = next[1..end].split(',').map(|label| label.trim().to_owned());
                     named.grouped.extend(labels.filter(|label| !label.is_empty()));
                     rest = &next[end + 1..];
-                } else if next.starts_with('{') {
+                } else if let Some(inner) = next.strip_prefix('{') {
                     let matchers;
-                    (matchers, rest) = matchers_of(&next[1..]);
+                    (matchers, rest) = matchers_of(inner);
                     named.selectors.push(Selector { metric: word.to_owned(), matchers });
                 } else if !next.starts_with('(') && !WORDS.contains(&word) && !is_aggregation(word, next) {
                     named.selectors.push(Selector { metric: word.to_owned(), matchers: Vec::new() });
