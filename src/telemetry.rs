@@ -88,7 +88,7 @@ pub fn install_metrics() -> anyhow::Result<PrometheusHandle> {
     metrics::gauge!(PROCESS_START).set(start.as_secs_f64());
     metrics::gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
     // So that a first failure is an increase and not a new series.
-    for reason in ["not_json", "no_type", "unknown_type", "bad_field", "unknown_object"] {
+    for reason in ["not_json", "no_type", "unknown_type", "bad_field", "unknown_object", "late"] {
         metrics::counter!(EVENTS_REJECTED, "reason" => reason).absolute(0);
     }
     for outcome in ["succeeded", "failed", "cancelled"] {

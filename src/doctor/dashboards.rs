@@ -9,11 +9,12 @@ const FILES: [&str; 2] = [
 ];
 
 /// What Grafana puts in for its own variables: a window that any data of late falls into.
-const GRAFANAS: [(&str, &str); 7] = [
+const GRAFANAS: [(&str, &str); 8] = [
     ("__rate_interval_ms", "300000"),
     ("__rate_interval", "5m"),
     ("__interval_ms", "60000"),
     ("__interval", "1m"),
+    ("__range_ms", "3600000"),
     ("__range_s", "3600"),
     ("__range", "1h"),
     ("__auto", "5m"),

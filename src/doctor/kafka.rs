@@ -9,7 +9,7 @@ use crate::log::{Log, LogError};
 pub(super) async fn look(settings: Settings, events: Topic, members: Topic) -> Vec<Finding> {
     let mut findings = Findings::of("kafka");
     let brokers = settings.brokers.join(", ");
-    let start = "docker compose up -d kafka, then docker compose logs kafka";
+    let start = "docker compose up -d kafka, then docker compose logs kafka; --without kafka leaves it out";
     let kafka = match Kafka::new(settings) {
         Ok(kafka) => kafka,
         Err(error) => {

@@ -184,8 +184,9 @@ async fn is_there(
     service: &str,
     flag: &str,
 ) -> Option<Heard> {
+    let part = flag.trim_start_matches('-');
     let to_do = format!(
-        "docker compose up -d {service}, then docker compose logs {service}; {flag} says where it is"
+        "docker compose up -d {service}, then docker compose logs {service}; {flag} says where it is, --without {part} leaves it out"
     );
     match hear(server, path).await {
         Ok(heard) if heard.is_well() => Some(heard),
