@@ -234,7 +234,10 @@ pub fn gauges(board: Option<&Board>, is_over: bool, members: &Members, now: Mono
                 WorkerState::Up => {
                     up += 1;
                     slots += known.heartbeat.slots;
-                    let held = board.map_or(0, |board| board.held_count(known.heartbeat.instance));
+                    // A run that was cancelled never hears what became of what ran: there the worker says it.
+                    let told = known.heartbeat.running.len();
+                    let held = board.filter(|_| !is_over);
+                    let held = held.map_or(told, |board| board.held_count(known.heartbeat.instance));
                     busy += u32::try_from(held).unwrap_or(u32::MAX);
                 }
             }
