@@ -88,7 +88,7 @@ pub fn install_metrics() -> anyhow::Result<PrometheusHandle> {
     metrics::gauge!(PROCESS_START).set(start.as_secs_f64());
     metrics::gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
     // So that a first failure is an increase and not a new series.
-    for reason in ["not_json", "no_type", "unknown_type", "bad_field", "unknown_object"] {
+    for reason in ["not_json", "no_type", "unknown_type", "bad_field", "unknown_object", "late"] {
         metrics::counter!(EVENTS_REJECTED, "reason" => reason).absolute(0);
     }
     for outcome in ["succeeded", "failed", "cancelled"] {
@@ -234,7 +234,10 @@ pub fn gauges(board: Option<&Board>, is_over: bool, members: &Members, now: Mono
                 WorkerState::Up => {
                     up += 1;
                     slots += known.heartbeat.slots;
-                    let held = board.map_or(0, |board| board.held_count(known.heartbeat.instance));
+                    // A run that was cancelled never hears what became of what ran: there the worker says it.
+                    let told = known.heartbeat.running.len();
+                    let held = board.filter(|_| !is_over);
+                    let held = held.map_or(told, |board| board.held_count(known.heartbeat.instance));
                     busy += u32::try_from(held).unwrap_or(u32::MAX);
                 }
             }

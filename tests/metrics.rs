@@ -58,6 +58,35 @@ fn a_run_is_late_by_what_earlier_runs_took_and_not_by_a_guess() {
     fs::write(place.path("gate"), "").unwrap();
 }
 
+/// The sum of the series whose labels have this in them.
+fn sum(api: &Api, name: &str, labels: &str) -> f64 {
+    let (_, mut body) = api.open("GET", "/metrics", "", "");
+    let mut text = String::new();
+    body.read_to_string(&mut text).unwrap();
+    let of_name =
+        text.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix('{')?.split_once("} "));
+    of_name.filter(|(of, _)| of.contains(labels)).map(|(_, value)| value.parse::<f64>().unwrap()).sum()
+}
+
+#[test]
+fn after_a_cancelled_run_nothing_runs_or_waits() {
+    let place = Place::with(&[(1001, vec![]), (1002, vec![]), (3001, vec![1001, 1002])]);
+    let exec = "until [ -e gate ]; do sleep 0.02; done";
+    let korch = place.up(&["--idle", "--exec", exec]);
+    let api = korch.api();
+    api.ready();
+    let (_, run) = api.post("/orchestrate");
+    let run = run["run_id"].as_str().unwrap();
+    poll("both at work", || (sum(&api, "korch_slots", "state=\"busy\"") == 2.0).then_some(()));
+    assert_eq!(sum(&api, "korch_objects", "state=\"waiting\""), 1.0);
+    api.post(&format!("/runs/{run}/cancel"));
+    api.finished(run);
+    assert_eq!(sum(&api, "korch_objects", "state=\"cancelled\""), 3.0);
+    assert_eq!(sum(&api, "korch_objects", "state="), 3.0, "no other state has any");
+    poll("no slot in use", || (sum(&api, "korch_slots", "state=\"busy\"") == 0.0).then_some(()));
+    assert_eq!(sum(&api, "korch_runs_total", "outcome=\"cancelled\""), 1.0);
+}
+
 #[test]
 fn each_log_line_is_json_and_says_who_writes_it() {
     let place = Place::new();
