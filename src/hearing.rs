@@ -36,6 +36,13 @@ impl Hearing {
         }
     }
 
+    /// For how long the log has not been heard: since the process started, where it never was.
+    pub fn silence(&self) -> Duration {
+        let until_us = self.until_us.load(Ordering::Relaxed);
+        let until = if until_us == NEVER { Duration::ZERO } else { Duration::from_micros(until_us) };
+        self.origin.elapsed().saturating_sub(until)
+    }
+
     /// Notes what came of saying something to the log; none: it was taken.
     pub fn said(&self, what: &'static str, refusal: Option<&str>) {
         let mut refused = self.refused.lock();
@@ -50,11 +57,10 @@ impl Hearing {
         if let Some((what, why)) = self.refused.lock().first_key_value() {
             return Some(format!("the log does not take {what}: {why}"));
         }
-        let until_us = self.until_us.load(Ordering::Relaxed);
-        if until_us == NEVER {
+        if self.until_us.load(Ordering::Relaxed) == NEVER {
             return Some("the log is not yet read to its end, or cannot be reached".into());
         }
-        let silence = self.origin.elapsed().saturating_sub(Duration::from_micros(until_us));
+        let silence = self.silence();
         let seconds = silence.as_secs();
         (silence > SILENCE).then(|| format!("the log has not answered for {seconds} s: is Kafka away?"))
     }
@@ -82,5 +88,6 @@ mod tests {
         assert_eq!(hearing.trouble(), None);
         hearing.note(Some(long_ago));
         assert!(hearing.trouble().expect("a reason").contains("is Kafka away?"));
+        assert!(hearing.silence() >= 2 * SILENCE);
     }
 }

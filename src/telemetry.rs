@@ -37,6 +37,8 @@ pub const WORKERS: &str = "korch_workers";
 pub const SLOTS: &str = "korch_slots";
 /// Records of the log that are not read yet.
 pub const LOG_LAG: &str = "korch_log_lag_records";
+/// For how long the log has not answered.
+pub const LOG_SILENCE: &str = "korch_log_silence_seconds";
 /// 1, with the version as label.
 pub const BUILD_INFO: &str = "korch_build_info";
 /// When the process started. The name is every Prometheus client's: what a counter had when it was first read is news only
@@ -82,6 +84,7 @@ pub fn install_metrics() -> anyhow::Result<PrometheusHandle> {
     describe_gauge!(WORKERS, "Workers, by stage and state");
     describe_gauge!(SLOTS, "Slots of the workers that are up, by stage and state");
     describe_gauge!(LOG_LAG, "Records of the log that this process has not read yet");
+    describe_gauge!(LOG_SILENCE, Unit::Seconds, "For how long the log has not answered this process");
     describe_gauge!(BUILD_INFO, "1, with the version as a label");
     describe_gauge!(PROCESS_START, Unit::Seconds, "When the process started, since 1970");
     let start = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
@@ -260,6 +263,11 @@ fn set_objects(stage: Stage, state: &'static str, count: u64) {
 pub fn lag(records: u64) {
     #[allow(clippy::cast_precision_loss, reason = "a gauge is a float")]
     metrics::gauge!(LOG_LAG).set(records as f64);
+}
+
+/// Sets for how long the log has not answered.
+pub fn silence(time: Duration) {
+    metrics::gauge!(LOG_SILENCE).set(time.as_secs_f64());
 }
 
 /// Sets the gauges of the run, both in seconds.

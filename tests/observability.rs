@@ -366,6 +366,7 @@ fn dashboards_and_alerts_name_what_korch_exports() {
         telemetry::WORKERS,
         telemetry::SLOTS,
         telemetry::LOG_LAG,
+        telemetry::LOG_SILENCE,
         telemetry::BUILD_INFO,
         telemetry::PROCESS_START,
     ]);

@@ -13,6 +13,7 @@ use utoipa::ToSchema;
 use super::problem::Problem;
 use super::{Answer, Ctx, blocking, json_bytes};
 use crate::hearing::Hearing;
+use crate::telemetry;
 
 /// Prometheus text.
 pub(super) const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -73,7 +74,11 @@ async fn heard(hearing: &Hearing) -> Answer {
 
 /// What a worker serves: whether it is there and has its log, and its metrics.
 pub fn worker_router(metrics: PrometheusHandle, hearing: Arc<Hearing>) -> Router {
-    let render = move || async move { ([(header::CONTENT_TYPE, METRICS_TYPE)], metrics.render()) };
+    let heard_by = hearing.clone();
+    let render = move || async move {
+        telemetry::silence(heard_by.silence());
+        ([(header::CONTENT_TYPE, METRICS_TYPE)], metrics.render())
+    };
     Router::new()
         .route("/metrics", get(render))
         .route("/health", get(alive))
@@ -96,6 +101,7 @@ pub(super) async fn metrics(State(shared): Ctx) -> Answer {
     let (handle, shared) = (handle.clone(), shared.clone());
     let text = blocking(move || {
         shared.run_gauges.set(&shared.api.view);
+        telemetry::silence(shared.api.view.hearing.silence());
         handle.render()
     })
     .await?;
