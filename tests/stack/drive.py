@@ -9,10 +9,14 @@ import argparse
 import contextlib
 import json
 import os
+import shutil
+import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
+import traceback
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -26,7 +30,7 @@ NOT_HAD = ["grafana", "loki", "alloy"]
 PROJECT = "korch-stack-test"
 VERSION = "stack-test"
 IMAGE = f"korch:{VERSION}"
-STAGES = {1: "ingest", 2: "standardize", 3: "application"}
+WORKERS = ["ingest", "standardize", "application"]
 
 HEALTHY_SECONDS = 60
 IMAGE_BYTES = 40_000_000
@@ -45,15 +49,17 @@ def free_port() -> int:
 
 
 class Stack:
-    """The stack under test."""
+    """The stack under test, with a catalogue in a folder of its own."""
 
-    def __init__(self, stand_ins: bool) -> None:
+    def __init__(self, stand_ins: bool, catalogue: Path) -> None:
         self.stand_ins = stand_ins
+        self.catalogue = catalogue
         names = ["KORCH_API_PORT", "KORCH_UI_PORT", "KAFKA_PORT", "PROMETHEUS_PORT", "GRAFANA_PORT", "LOKI_PORT", "ALLOY_PORT"]
         # The usual ones may be taken on this machine.
         self.ports = {name: free_port() for name in names}
         self.environment = {**os.environ, **{name: str(port) for name, port in self.ports.items()}}
         self.environment["KORCH_VERSION"] = VERSION
+        self.environment["KORCH_CATALOGUE_DIR"] = str(catalogue.parent)
         self.environment.pop("KORCH_API_TOKEN", None)
         self.files = ["compose.yaml"]
         if stand_ins:
@@ -61,7 +67,8 @@ class Stack:
         self.services = CORE if stand_ins else CORE + NOT_HAD
 
     def docker(self, *words: str, seconds: int = 120, must: bool = True) -> str:
-        """A command of the engine's, what it wrote on stdout; where it `must` succeed the test fails with it, else its code and all it wrote."""
+        """What a command of the engine's wrote on stdout. If it fails, so does the test, unless it need not succeed: then its
+        code and all that it wrote."""
         try:
             done = subprocess.run(
                 ["docker", *words], cwd=ROOT, env=self.environment, timeout=seconds, text=True, capture_output=True, check=False
@@ -72,9 +79,23 @@ class Stack:
             raise Failed(f"docker {' '.join(words)} ended with {done.returncode}:\n{done.stderr[-4000:]}")
         return done.stdout if done.returncode == 0 else f"{done.returncode} {done.stderr}{done.stdout}"
 
+    def shell(self, line: str) -> str:
+        return subprocess.run(
+            ["sh", "-c", line], env=self.environment, timeout=60, text=True, stdout=subprocess.PIPE, check=True
+        ).stdout
+
+    def left(self, what: str) -> str:
+        """The containers (`ps`) or volumes of this project."""
+        label = f"label=com.docker.compose.project={PROJECT}"
+        words = ["ps", "--all"] if what == "ps" else [what, "ls"]
+        return self.docker(*words, "--quiet", "--filter", label)
+
     def compose(self, *words: str, seconds: int = 120, must: bool = True) -> str:
         flags = [flag for file in self.files for flag in ("--file", file)]
         return self.docker("compose", "--project-name", PROJECT, *flags, *words, seconds=seconds, must=must)
+
+    def down(self) -> None:
+        self.compose("down", "--volumes", "--remove-orphans", seconds=180)
 
     def address(self, port: str, path: str) -> str:
         return f"http://127.0.0.1:{self.ports[port]}{path}"
@@ -198,9 +219,7 @@ def check_image(stack: Stack, report: Report) -> None:
         expect(image["Config"]["Entrypoint"], ["/korch"], "what it runs")
         made = stack.docker("create", IMAGE).strip()
         try:
-            files = subprocess.run(
-                f"docker export {made} | tar -t", shell=True, env=stack.environment, timeout=60, text=True, capture_output=True, check=True
-            ).stdout.split()
+            files = stack.shell(f"docker export {made} | tar -t").split()
         finally:
             stack.docker("rm", made)
         # The engine adds the mount points.
@@ -239,7 +258,7 @@ def check_kill(stack: Stack, report: Report, service: str, wanted: dict[int, str
             detail = stack.ask("KORCH_UI_PORT", f"/runs/{run}")
             running = {entry["stage"] for entry in detail["objects"] if entry["state"] == "running"}
             # A worker is killed while it works; the others once something is loaded and something is not.
-            return service in running if service in STAGES.values() else bool(running) and detail["counts"]["loaded"] > 0
+            return service in running if service in WORKERS else bool(running) and detail["counts"]["loaded"] > 0
 
         until(f"{service} in the midst of {run}", 60, in_mid_run, every=0.1)
         stack.compose("kill", service)
@@ -252,7 +271,7 @@ def check_kill(stack: Stack, report: Report, service: str, wanted: dict[int, str
         judge(stack, run, wanted)
         notes.append(f"down for {started - killed:.1f} s, the run over {time.monotonic() - killed:.1f} s after the kill")
         attempts = max(len(entry["attempts"]) for entry in finished(stack, run)["objects"])
-        notes.append(f"at most {attempts} attempts an object")
+        notes.append(f"attempts an object: {attempts} at most")
         until(f"{service} is well", 60, lambda: stack.inspect(service)["State"]["Health"]["Status"] == "healthy")
 
 
@@ -303,6 +322,30 @@ def check_kafka_from_here(stack: Stack, report: Report) -> None:
                     here.wait(15)
 
 
+def check_catalogue(stack: Stack, report: Report) -> None:
+    with report.check("a catalogue that an editor puts in the old one's place is the next run's"):
+        entries = json.loads(stack.catalogue.read_text(encoding="utf-8"))
+        changed = next(entry for entry in entries if entry["IdObjet"] == 3001)
+        changed["NomObjet"] = "another name"
+        beside = stack.catalogue.with_suffix(".new")
+        beside.write_text(json.dumps(entries), encoding="utf-8")
+        beside.rename(stack.catalogue)
+        run = start_run(stack)
+        judge(stack, run)
+        names = {entry["id"]: entry["name"] for entry in finished(stack, run)["objects"]}
+        expect(names[3001], "another name", "3001 in the next run")
+
+
+def check_watchers(stack: Stack, report: Report) -> None:
+    with report.check("Grafana shows its dashboards to whoever asks; Loki has lines"):
+
+        def dashboards():
+            return len(stack.ask("GRAFANA_PORT", "/api/search?type=dash-db")) >= 2
+
+        until("two dashboards", 60, dashboards)
+        until("labels in Loki", 60, lambda: stack.ask("LOKI_PORT", "/loki/api/v1/labels").get("data"))
+
+
 def check_logs(stack: Stack, report: Report) -> None:
     with report.check("what korch says stands in the engine's file, tagged, as JSON lines") as notes:
         found = stack.inspect("orchestrator")
@@ -328,7 +371,10 @@ def drive(stack: Stack, report: Report) -> None:
             if line.endswith(":latest") or ":" not in line:
                 raise Failed(f"{line} says no version")
     if stack.stand_ins:
-        report.skip(f"{', '.join(NOT_HAD)}: their images come from no package registry; here only their lines of compose.yaml are read")
+        report.skip(f"{', '.join(NOT_HAD)}: no package registry has their images; only their lines of compose.yaml are read here")
+    else:
+        with report.check("the images of others are here"):
+            stack.compose("pull", "--ignore-buildable", *(name for name in stack.services if name not in OURS), seconds=1800)
     with report.check("the image is built"):
         stack.compose("build", seconds=2400)
     check_image(stack, report)
@@ -353,6 +399,9 @@ def drive(stack: Stack, report: Report) -> None:
         notes.append(", ".join(sorted(jobs)))
     check_kafka_from_here(stack, report)
     check_logs(stack, report)
+    check_catalogue(stack, report)
+    if not stack.stand_ins:
+        check_watchers(stack, report)
     with report.check("slow workers take the place of these, so that a kill falls into a run"):
         stack.files.append("tests/stack/slow.yaml")
         stack.compose("up", "--detach", "--no-build", "--wait", *CORE, seconds=180)
@@ -371,20 +420,28 @@ def main() -> int:
     parser.add_argument("--stand-ins", action="store_true", help="the images are stand-ins: no Grafana, no Loki, no Alloy")
     parser.add_argument("--keep", action="store_true", help="leave the stack running at the end")
     arguments = parser.parse_args()
-    stack, report = Stack(arguments.stand_ins), Report()
+    # Where whoever korch runs as may look.
+    folder = Path(tempfile.mkdtemp(prefix="korch-catalogue-"))
+    folder.chmod(0o755)
+    stack, report = Stack(arguments.stand_ins, Path(shutil.copy(ROOT / "Objets.json", folder))), Report()
+    stack.catalogue.chmod(0o644)
+    # To be told to end is to come to the end of this, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
+        # What an earlier test left behind that was killed.
+        stack.down()
         drive(stack, report)
-    except Failed as why:
-        print(f"\n{why}\n", file=sys.stderr)
+    except Exception as why:  # Whatever it is: the stack is to be taken down, and the count to be said.
+        print(f"\n{why if isinstance(why, Failed) else traceback.format_exc()}\n", file=sys.stderr)
         print(stack.compose("ps", "--all", must=False), stack.compose("logs", "--tail", "10", must=False), file=sys.stderr)
     finally:
         if arguments.keep:
-            print(f"kept: {stack.ports}")
+            print(f"kept: {stack.ports}, the catalogue in {folder}")
         else:
-            with report.check("down: nothing is left"):
-                stack.compose("down", "--volumes", "--remove-orphans", seconds=180)
-                expect(stack.docker("ps", "--all", "--quiet", "--filter", f"label=com.docker.compose.project={PROJECT}"), "", "containers")
-                expect(stack.docker("volume", "ls", "--quiet", "--filter", f"label=com.docker.compose.project={PROJECT}"), "", "volumes")
+            shutil.rmtree(folder)
+            with contextlib.suppress(Failed), report.check("down: nothing is left"):
+                stack.down()
+                expect((stack.left("ps"), stack.left("volume")), ("", ""), "containers and volumes")
     print(f"{report.passed} passed, {report.failed} failed, {report.skipped} skipped")
     return 1 if report.failed else 0
 
