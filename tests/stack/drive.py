@@ -9,6 +9,7 @@ import argparse
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -370,6 +371,10 @@ def drive(stack: Stack, report: Report) -> None:
         for line in stack.compose("--profile", "tools", "config", "--images").split():
             if line.endswith(":latest") or ":" not in line:
                 raise Failed(f"{line} says no version")
+        ours = re.search(r'^version = "(.*)"', (ROOT / "Cargo.toml").read_text(encoding="utf-8"), re.M).group(1)
+        for file, line in ((".env", f"KORCH_VERSION={ours}\n"), ("Containerfile", f"ARG KORCH_VERSION={ours}\n")):
+            if line not in (ROOT / file).read_text(encoding="utf-8"):
+                raise Failed(f"{file} does not say {line.strip()}, as Cargo.toml does")
     if stack.stand_ins:
         report.skip(f"{', '.join(NOT_HAD)}: no package registry has their images; only their lines of compose.yaml are read here")
     else:
