@@ -6,12 +6,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::cli::Output;
-use crate::domain::member::WorkerState;
-use crate::domain::object::Stage;
 use crate::exit::Exit;
 use crate::progress;
-use crate::summary::{Slots, Summary};
-use crate::telemetry;
+use crate::summary::{self, Summary};
 use crate::view::{Known, View};
 
 /// So long is waited for the next run before the wait begins anew.
@@ -61,11 +58,10 @@ impl Attend {
             }
             let over = view.read(|known| {
                 let run = known.history.run(run)?;
-                Some((run.finished.as_ref()?.0, Summary::of(run, slots(known))?))
+                Some((run.finished.as_ref()?.0, Summary::of(run, summary::slots(&known.members))?))
             });
             let Some((at, summary)) = over else { continue };
             shown = (at, Some(run));
-            metrics::gauge!(telemetry::RUN_LOWER_BOUND).set(summary.lower_bound_seconds);
             match self.write(&summary) {
                 // Nobody reads what is said of the run any more: that changes nothing about the run.
                 Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
@@ -88,17 +84,4 @@ impl Attend {
         }
         out.flush()
     }
-}
-
-/// The slots of each stage, of all the workers that are there.
-fn slots(known: &Known) -> Slots {
-    let mut slots = Slots::default();
-    for worker in known.members.workers().map(|known| &known.heartbeat) {
-        if worker.state != WorkerState::Gone && !worker.foreign {
-            for stage in Stage::ALL.into_iter().filter(|stage| worker.stages.contains(stage)) {
-                slots[stage.index()] = slots[stage.index()].saturating_add(worker.slots);
-            }
-        }
-    }
-    slots
 }

@@ -15,6 +15,7 @@ use crate::domain::plan::Missing;
 use crate::exit::UsageError;
 
 pub mod client;
+pub mod doctor;
 pub mod roles;
 
 /// Orchestrates the loading of a data lake: runs every object once its parents are loaded.
@@ -47,6 +48,8 @@ pub enum Command {
     Client(client::ClientCommand),
     /// Ask a korch API whether it is well; exit code 0 if so.
     Health(HealthArgs),
+    /// Ask every part of the stack whether it is there and holds what it should, and say what to do where not.
+    Doctor(doctor::DoctorArgs),
     /// Print a completion script for a shell.
     Completions {
         /// The shell.
@@ -202,6 +205,9 @@ pub struct HealthArgs {
     /// The korch API to ask.
     #[arg(long, env = "KORCH_SERVER", value_name = "URL", default_value = "http://127.0.0.1:8000")]
     pub server: String,
+    /// Ask whether it can do its work too: it has read its log, and the log answers.
+    #[arg(long, env = "KORCH_READY", value_parser = FalseyValueParser::new())]
+    pub ready: bool,
 }
 
 /// How an answer is written.

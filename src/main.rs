@@ -16,7 +16,7 @@ use korch::handler::simulate::Simulate;
 use korch::log::{LogError, kafka};
 use korch::planning::Planning;
 use korch::serve::{Seen, Signals};
-use korch::{client, plan_report, roles, telemetry};
+use korch::{client, doctor, plan_report, roles, telemetry};
 use metrics_exporter_prometheus::PrometheusHandle;
 
 /// Dropping what still runs takes no longer than this.
@@ -53,23 +53,26 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
     match cli.command {
         Command::Up(args) => {
             // A run that is waited for shows its progress and its summary: beside them only what goes wrong is logged.
-            let log = Log::new(cli.log, args.once);
-            serve(&log, async move |metrics, signals| {
+            let log = Log::new("up", cli.log, args.once);
+            serve(log, async move |metrics, signals| {
                 let handler = handler(&args.handler)?;
                 roles::up::run(args, handler, Some(metrics), signals).await
             })
         }
         Command::Orchestrate(args) => {
-            let log = Log::new(cli.log, args.once);
-            serve(&log, async move |metrics, signals| {
+            let log = Log::new("orchestrator", cli.log, args.once);
+            serve(log, async move |metrics, signals| {
                 roles::orchestrate::run(args, Some(metrics), signals).await
             })
         }
-        Command::Worker(args) => serve(&Log::new(cli.log, false), async move |metrics, signals| {
-            let handler = handler(&args.handler)?;
-            roles::worker::run(args, handler, Some(metrics), signals).await
-        }),
-        Command::Ui(args) => serve(&Log::new(cli.log, false), async move |metrics, signals| {
+        Command::Worker(args) => {
+            let log = Log::new(&args.served(), cli.log, false);
+            serve(log, async move |metrics, signals| {
+                let handler = handler(&args.handler)?;
+                roles::worker::run(args, handler, Some(metrics), signals).await
+            })
+        }
+        Command::Ui(args) => serve(Log::new("ui", cli.log, false), async move |metrics, signals| {
             roles::ui::run(args, Some(metrics), signals).await
         }),
         Command::Plan(args) => plan(&args),
@@ -79,7 +82,11 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
         }
         Command::Health(args) => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            runtime.block_on(client::health(&args.server))
+            runtime.block_on(client::health(&args.server, args.ready))
+        }
+        Command::Doctor(args) => {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(doctor::run(args))
         }
         Command::Completions { shell } => {
             // In memory first: clap_complete panics where it cannot write.
@@ -121,24 +128,28 @@ fn handler(args: &HandlerArgs) -> anyhow::Result<Arc<dyn Handler>> {
     })
 }
 
-/// What a process logs.
-struct Log(String);
+/// What a process logs, and under which name.
+struct Log {
+    filter: String,
+    producer: String,
+}
 
 impl Log {
-    fn new(asked: Option<String>, quiet: bool) -> Log {
+    fn new(producer: &str, asked: Option<String>, quiet: bool) -> Log {
         let filter = asked.unwrap_or_else(|| if quiet { "warn" } else { "info" }.into());
         // Whatever Kafka's client meets is ours to say, in words that help.
         let mentioned = filter.contains(kafka::CLIENT);
-        Log(if mentioned { filter } else { format!("{filter},{}=off", kafka::CLIENT) })
+        let filter = if mentioned { filter } else { format!("{filter},{}=off", kafka::CLIENT) };
+        Log { filter, producer: producer.to_owned() }
     }
 }
 
 /// Runs a role on a runtime of its own.
 fn serve(
-    log: &Log,
+    log: Log,
     role: impl AsyncFnOnce(PrometheusHandle, Signals) -> anyhow::Result<Exit>,
 ) -> anyhow::Result<Exit> {
-    telemetry::install_logs(&log.0);
+    telemetry::install_logs(&log.filter, log.producer);
     let metrics = telemetry::install_metrics()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let exit = runtime.block_on(async { role(metrics, signals()?).await });

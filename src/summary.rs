@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::domain::attempt::Phase;
 use crate::domain::event::{Counts, Outcome, RunId};
 use crate::domain::graph::Graph;
+use crate::domain::member::{Members, WorkerState};
 use crate::domain::object::{ObjectId, Stage};
 use crate::domain::run::Run;
 use crate::exit::Exit;
@@ -193,6 +194,19 @@ pub fn name_of(entry: &str) -> Option<String> {
         name: Option<String>,
     }
     serde_json::from_str::<Named>(entry).ok()?.name.filter(|name| !name.trim().is_empty())
+}
+
+/// The slots of each stage, of all the workers that are there.
+pub fn slots(members: &Members) -> Slots {
+    let mut slots = Slots::default();
+    for worker in members.workers().map(|known| &known.heartbeat) {
+        if worker.state != WorkerState::Gone && !worker.foreign {
+            for stage in Stage::ALL.into_iter().filter(|stage| worker.stages.contains(stage)) {
+                slots[stage.index()] = slots[stage.index()].saturating_add(worker.slots);
+            }
+        }
+    }
+    slots
 }
 
 /// The least that a run could have taken with so many slots a stage, by the durations measured; what never ran counts

@@ -4,7 +4,6 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::RwLock;
@@ -13,6 +12,7 @@ use tokio::sync::watch;
 use crate::domain::event::Reject;
 use crate::domain::history::History;
 use crate::domain::member::{Member, Members, Mono};
+use crate::hearing::Hearing;
 use crate::log::Record;
 
 /// Records that are passed over are logged no more often than this.
@@ -50,8 +50,8 @@ pub struct View {
     known: RwLock<Known>,
     changed: watch::Sender<u64>,
     origin: Instant,
-    /// When the log last answered, in microseconds since the origin.
-    heard_us: AtomicU64,
+    /// Until when the log has been heard.
+    pub hearing: Hearing,
 }
 
 impl Default for View {
@@ -67,7 +67,7 @@ impl View {
             known: RwLock::default(),
             changed: watch::Sender::new(0),
             origin: Instant::now(),
-            heard_us: AtomicU64::new(0),
+            hearing: Hearing::default(),
         }
     }
 
@@ -79,19 +79,6 @@ impl View {
     /// An instant on this process's monotonic clock.
     pub fn mono(&self, instant: Instant) -> Mono {
         instant.saturating_duration_since(self.origin)
-    }
-
-    /// Notes until when the log has been heard.
-    pub fn heard(&self, instant: Option<Instant>) {
-        if let Some(instant) = instant {
-            let us = u64::try_from(self.mono(instant).as_micros()).unwrap_or(u64::MAX);
-            self.heard_us.store(us, Ordering::Relaxed);
-        }
-    }
-
-    /// For how long the log has not answered.
-    pub fn silence(&self) -> Duration {
-        self.now().saturating_sub(Duration::from_micros(self.heard_us.load(Ordering::Relaxed)))
     }
 
     /// Folds records of the events topic.

@@ -310,6 +310,7 @@ async fn what_is_wrong_with_a_request_is_a_problem() {
     assert_eq!(server.json("/livez").await, json!({ "status": "ok" }));
     let why = server.get("/readyz").await.problem(503);
     assert!(why["detail"].as_str().unwrap().contains("log"));
+    server.view.hearing.note(Some(Instant::now()));
     server.view.update(|known| known.ready = true);
     assert_eq!(server.json("/readyz").await, json!({ "status": "ok" }));
     assert_eq!(server.json("/events/last").await, json!({ "last_events": [] }));

@@ -92,10 +92,10 @@ fn whoever_has_the_papers_comes_in() {
         (security.client_cert().display().to_string(), security.client_key().display().to_string());
     let trust = ["--kafka-ca", &ca];
     let ways = [
-        ("SCRAM-SHA-256 over TLS", security.sasl_bootstrap(), user("scram-sha256", &trust)),
-        ("SCRAM-SHA-512 over TLS", security.sasl_bootstrap(), user("scram-sha512", &trust)),
+        ("SCRAM-SHA-256 over TLS", security.sasl_bootstrap(), user("scram-sha-256", &trust)),
+        ("SCRAM-SHA-512 over TLS", security.sasl_bootstrap(), user("scram-sha-512", &trust)),
         ("PLAIN over TLS", security.sasl_bootstrap(), user("plain", &trust)),
-        ("SCRAM-SHA-512 without TLS", security.sasl_plaintext_bootstrap(), user("scram-sha512", &[])),
+        ("SCRAM-SHA-512 without TLS", security.sasl_plaintext_bootstrap(), user("scram-sha-512", &[])),
         ("TLS alone", security.tls_bootstrap(), papers(&trust)),
         (
             "a certificate of its own",
@@ -119,7 +119,7 @@ fn a_password_from_a_file_serves_as_well() {
     let file = cluster.place.path("password");
     let (ca, path) = (security.ca_file(), file.display().to_string());
     let mut papers =
-        user("scram-sha256", &["--kafka-ca", ca.to_str().unwrap(), "--kafka-password-file", &path]);
+        user("scram-sha-256", &["--kafka-ca", ca.to_str().unwrap(), "--kafka-password-file", &path]);
     // As an editor leaves it; and it goes before what a variable says.
     fs::write(&file, format!("{PASSWORD}\n")).unwrap();
     papers.password = Some("another");
@@ -138,7 +138,7 @@ fn a_password_is_told_to_nobody() {
     let Some(kafka) = secured() else { return };
     let security = kafka.security();
     let ca = security.ca_file().display().to_string();
-    for mechanism in ["plain", "scram-sha512"] {
+    for mechanism in ["plain", "scram-sha-512"] {
         // The library below says nothing unless it is asked to: ask it.
         for log in ["trace", "trace,rskafka=trace"] {
             let cluster = Cluster::new(&security.sasl_bootstrap(), lake());
@@ -221,7 +221,7 @@ fn whoever_may_not_come_in_is_told_why_and_soon() {
         (security.sasl_bootstrap(), security.tls_bootstrap(), security.mtls_bootstrap());
     let (open_sasl, open) = (security.sasl_plaintext_bootstrap(), kafka.bootstrap());
 
-    let mut answered: Vec<Refused> = ["scram-sha256", "scram-sha512", "plain"]
+    let mut answered: Vec<Refused> = ["scram-sha-256", "scram-sha-512", "plain"]
         .into_iter()
         .map(|mechanism| {
             let wrong = Papers { password: Some("a wrong one"), ..user(mechanism, &trust) };
@@ -231,7 +231,7 @@ fn whoever_may_not_come_in_is_told_why_and_soon() {
         .collect();
     answered.extend([
         Refused::new("an authority that is not the broker's", &tls, papers(&distrust), &["--kafka-ca"]),
-        Refused::new("the same, and a password", &sasl, user("scram-sha256", &distrust), &["--kafka-ca"]),
+        Refused::new("the same, and a password", &sasl, user("scram-sha-256", &distrust), &["--kafka-ca"]),
         Refused::new("no certificate where one is wanted", &mutual, papers(&trust), &["--kafka-cert"]),
         Refused::new("TLS where there is none", &open, papers(&trust), &["--kafka-tls"]),
         Refused::new("a password where nobody asks", &open, user("plain", &[]), &["--kafka-sasl"]),

@@ -1,21 +1,21 @@
 //! `GET /health`, `/livez`, `/readyz`, `/metrics`: how the process is.
 
-use std::time::Duration;
+use std::sync::Arc;
 
+use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use metrics_exporter_prometheus::PrometheusHandle;
 use utoipa::ToSchema;
 
 use super::problem::Problem;
-use super::{Answer, Ctx, json_bytes};
-use crate::domain::run::Run;
-use crate::telemetry;
+use super::{Answer, Ctx, blocking, json_bytes};
+use crate::hearing::Hearing;
 
 /// Prometheus text.
 pub(super) const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
-/// A log that has not answered for so long is away.
-const SILENCE: Duration = Duration::from_secs(5);
 
 /// That a process is well.
 #[derive(ToSchema)]
@@ -60,14 +60,25 @@ pub(super) async fn readyz(State(shared): Ctx) -> Answer {
     if !shared.api.view.read(|known| known.ready) {
         return Err(Problem::unavailable("the log is not yet read to its end, or cannot be reached"));
     }
-    let silence = shared.api.view.silence();
-    if silence > SILENCE {
-        let seconds = silence.as_secs();
-        return Err(Problem::unavailable(format!(
-            "the log has not answered for {seconds} s: is Kafka away?"
-        )));
+    heard(&shared.api.view.hearing).await
+}
+
+/// Whether the log is there.
+async fn heard(hearing: &Hearing) -> Answer {
+    match hearing.trouble() {
+        Some(trouble) => Err(Problem::unavailable(trouble)),
+        None => Ok(alive().await),
     }
-    Ok(alive().await)
+}
+
+/// What a worker serves: whether it is there and has its log, and its metrics.
+pub fn worker_router(metrics: PrometheusHandle, hearing: Arc<Hearing>) -> Router {
+    let render = move || async move { ([(header::CONTENT_TYPE, METRICS_TYPE)], metrics.render()) };
+    Router::new()
+        .route("/metrics", get(render))
+        .route("/health", get(alive))
+        .route("/livez", get(alive))
+        .route("/readyz", get(move || async move { heard(&hearing).await }))
 }
 
 /// The metrics, as Prometheus reads them
@@ -82,12 +93,11 @@ pub(super) async fn metrics(State(shared): Ctx) -> Answer {
     let Some(handle) = &shared.api.metrics else {
         return Err(Problem::not_found("this process keeps no metrics"));
     };
-    let now = shared.api.view.now();
-    shared.api.view.read(|known| {
-        let active = known.history.active().and_then(Run::board);
-        let board = active.or_else(|| known.history.latest_planned().and_then(Run::board));
-        telemetry::gauges(board, &known.members, now);
-    });
-    let text = handle.render();
+    let (handle, shared) = (handle.clone(), shared.clone());
+    let text = blocking(move || {
+        shared.run_gauges.set(&shared.api.view);
+        handle.render()
+    })
+    .await?;
     Ok(([(header::CONTENT_TYPE, METRICS_TYPE)], text).into_response())
 }

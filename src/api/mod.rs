@@ -9,7 +9,6 @@ use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{StatusCode, header};
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
 use jiff::Timestamp;
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde::Serialize;
@@ -30,6 +29,7 @@ mod ask;
 mod dag;
 mod events;
 mod explain;
+mod gauges;
 mod graph;
 mod guard;
 mod health;
@@ -48,6 +48,7 @@ mod workers;
 
 pub use access::{Access, Origin, Token};
 use guard::Guard;
+pub use health::worker_router;
 use problem::Problem;
 pub use serve::{Limits, serve};
 
@@ -99,6 +100,7 @@ struct Shared {
     /// What the API is.
     openapi: Bytes,
     pictures: graph::Pictures,
+    run_gauges: gauges::RunGauges,
     live: Arc<live::Live>,
     tail: Arc<stream::Tail>,
     /// Whoever reads the log for an answer has one of these.
@@ -148,6 +150,7 @@ fn routes() -> OpenApiRouter<Arc<Shared>> {
 
 /// The routes of the API, and of the page where it is served.
 pub fn router(api: Api) -> Router {
+    telemetry::may_publish("api", &["RunRequested", "RunCancelRequested"]);
     let (mut router, described) = routes().split_for_parts();
     let with_page = api.page;
     let guard = Guard::new(api.access.clone(), &api.limits);
@@ -156,6 +159,7 @@ pub fn router(api: Api) -> Router {
         renders: runs::Renders::default(),
         openapi: openapi::text(&described, api.token_required()).into(),
         pictures: graph::Pictures::default(),
+        run_gauges: gauges::RunGauges::default(),
         live: live::Live::new(api.view.clone(), api.shutdown.clone()),
         tail: stream::Tail::new(api.view.clone(), api.log.id(), api.shutdown.clone()),
         readers: Semaphore::new(story::READERS),
@@ -182,16 +186,6 @@ pub fn router(api: Api) -> Router {
         Some(cors) => router.layer(cors),
         None => router,
     }
-}
-
-/// What a worker serves: that it is there, and its metrics.
-pub fn worker_router(metrics: PrometheusHandle) -> Router {
-    let render = move || async move { ([(header::CONTENT_TYPE, health::METRICS_TYPE)], metrics.render()) };
-    Router::new()
-        .route("/metrics", get(render))
-        .route("/health", get(health::alive))
-        .route("/livez", get(health::alive))
-        .route("/readyz", get(health::alive))
 }
 
 fn json(status: StatusCode, value: &impl Serialize) -> Answer {

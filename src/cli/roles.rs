@@ -207,6 +207,22 @@ pub struct WorkerArgs {
     pub kafka: KafkaArgs,
 }
 
+impl WorkerArgs {
+    /// The stages, each once, in their order.
+    pub fn stages(&self) -> Vec<Stage> {
+        let mut stages = self.stage.clone();
+        stages.sort_unstable();
+        stages.dedup();
+        stages
+    }
+
+    /// Their names, as one word.
+    pub fn served(&self) -> String {
+        let names: Vec<&str> = self.stages().iter().map(|stage| stage.name()).collect();
+        names.join("+")
+    }
+}
+
 /// Flags of `ui`.
 #[derive(Debug, Args)]
 pub struct UiArgs {
@@ -221,7 +237,8 @@ pub struct UiArgs {
     pub kafka: KafkaArgs,
 }
 
-fn stage(text: &str) -> Result<Stage, String> {
+/// Reads a stage by its name.
+pub(super) fn stage(text: &str) -> Result<Stage, String> {
     Stage::ALL
         .into_iter()
         .find(|stage| stage.name() == text)

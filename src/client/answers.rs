@@ -187,11 +187,20 @@ impl Workers {
         self.leader.as_ref().is_some_and(|leader| leader.led)
     }
 
+    /// Who is there for a stage.
+    fn serving(&self, stage: Stage) -> impl Iterator<Item = &Worker> {
+        let ours = self.workers.iter().filter(|worker| worker.state == "up" && !worker.foreign);
+        ours.filter(move |worker| worker.stages.contains(&stage))
+    }
+
+    /// How many workers a stage has.
+    pub fn up(&self, stage: Stage) -> usize {
+        self.serving(stage).count()
+    }
+
     /// How many slots a stage has.
     pub fn slots(&self, stage: Stage) -> u64 {
-        let ours = self.workers.iter().filter(|worker| worker.state == "up" && !worker.foreign);
-        let serving = ours.filter(|worker| worker.stages.contains(&stage));
-        serving.map(|worker| u64::from(worker.slots)).sum()
+        self.serving(stage).map(|worker| u64::from(worker.slots)).sum()
     }
 
     /// Who leads, in a sentence.

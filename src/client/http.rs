@@ -24,13 +24,15 @@ const MAX_ANSWER_BYTES: usize = 512 << 20;
 /// Why a call was in vain.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    /// `--server` names nothing that can be asked.
-    #[error("--server {server}: {why}")]
+    /// A flag names nothing that can be asked.
+    #[error("{flag} {server}: {why}")]
     BadServer {
+        /// The flag.
+        flag: &'static str,
         /// What it says.
         server: String,
         /// What is wrong with it.
-        why: &'static str,
+        why: String,
     },
     /// Nobody listens there.
     #[error(
@@ -118,14 +120,27 @@ impl Server {
     /// # Errors
     /// When that is no such address.
     pub fn new(url: &str) -> Result<Server> {
-        let bad = |why| Failure::BadServer { server: url.to_owned(), why };
+        Server::named("--server", url, "KORCH_API_TOKEN", std::env::var("KORCH_API_TOKEN").ok())
+    }
+
+    /// Somebody who is no korch, at an address of the same form that this flag gives, and that is never shown korch's token.
+    ///
+    /// # Errors
+    /// When that is no such address.
+    pub fn stranger(flag: &'static str, url: &str, token: Option<String>) -> Result<Server> {
+        Server::named(flag, url, "the token", token)
+    }
+
+    fn named(flag: &'static str, url: &str, of: &str, token: Option<String>) -> Result<Server> {
+        let bad = |why: String| Failure::BadServer { flag, server: url.to_owned(), why };
         if url.starts_with("https://") {
             return Err(bad(
-                "korch speaks plain http only: end TLS in a proxy on this machine, or ask over a tunnel",
+                "korch speaks plain http only: end TLS in a proxy on this machine, or ask over a tunnel"
+                    .into(),
             ));
         }
-        const LIKE: &str = "it looks like http://127.0.0.1:8000";
-        let rest = url.strip_prefix("http://").ok_or_else(|| bad(LIKE))?;
+        let like = || bad("it looks like http://127.0.0.1:8000".into());
+        let rest = url.strip_prefix("http://").ok_or_else(like)?;
         let (authority, prefix) = match rest.find('/') {
             Some(at) => (&rest[..at], rest[at..].trim_end_matches('/')),
             None => (rest, ""),
@@ -136,12 +151,12 @@ impl Server {
             || !prefix.bytes().all(|byte| byte.is_ascii_graphic() && !b"?#".contains(&byte))
             || port.is_some_and(|port| port.parse::<u16>().is_err())
         {
-            return Err(bad(LIKE));
+            return Err(like());
         }
-        let token = std::env::var("KORCH_API_TOKEN").ok().filter(|token| !token.is_empty());
+        let token = token.filter(|token| !token.is_empty());
         let token = token.map(|token| HeaderValue::try_from(format!("Bearer {token}")));
         let token =
-            token.transpose().map_err(|_| bad("KORCH_API_TOKEN has characters that no header may have"))?;
+            token.transpose().map_err(|_| bad(format!("{of} has characters that no header may have")))?;
         Ok(Server {
             url: url.trim_end_matches('/').to_owned(),
             authority: authority.to_owned(),
@@ -189,18 +204,31 @@ impl Server {
             .map_err(|error| self.not_korch(format!("its answer is not as expected ({error})")))
     }
 
+    /// Whatever is answered at this path: its status and its body.
+    ///
+    /// # Errors
+    /// [`Failure`], where nothing is.
+    pub async fn fetch(&self, path: &str) -> Result<(u16, Bytes)> {
+        let response = self.send(Method::GET, path, &[], None).await?;
+        let status = response.status().as_u16();
+        Ok((status, self.body(response, "").await?))
+    }
+
+    async fn body(&self, response: Response<Incoming>, hint: &'static str) -> Result<Bytes> {
+        let limited = Limited::new(response.into_body(), MAX_ANSWER_BYTES).collect();
+        let body = tokio::time::timeout(BODY_TIMEOUT, limited)
+            .await
+            .map_err(|_| self.silent(BODY_TIMEOUT, hint))?
+            .map_err(|error| self.broken(error))?;
+        Ok(body.to_bytes())
+    }
+
     async fn call(&self, method: Method, path: &str, body: Option<String>) -> Result<Bytes> {
         let changes = method != Method::GET;
         let response = self.send(method, path, &[], body).await?;
         let status = response.status();
         let is_json = json_kind(&response);
-        let limited = Limited::new(response.into_body(), MAX_ANSWER_BYTES).collect();
-        let hint = if changes { MAYBE_TAKEN } else { "" };
-        let body = tokio::time::timeout(BODY_TIMEOUT, limited)
-            .await
-            .map_err(|_| self.silent(BODY_TIMEOUT, hint))?
-            .map_err(|error| self.broken(error))?
-            .to_bytes();
+        let body = self.body(response, if changes { MAYBE_TAKEN } else { "" }).await?;
         if status.is_success() && is_json != Kind::Other {
             return Ok(body);
         }

@@ -10,16 +10,16 @@ use crate::cli::client::ClientCommand;
 use crate::exit::Exit;
 use crate::telemetry;
 
-mod answers;
+pub(crate) mod answers;
 mod events;
 mod explain;
-mod http;
+pub(crate) mod http;
 mod patience;
 mod runs;
 mod sse;
 mod start;
 mod status;
-mod text;
+pub(crate) mod text;
 
 use http::{Failure, Server};
 
@@ -37,6 +37,11 @@ pub async fn run(command: ClientCommand) -> anyhow::Result<Exit> {
         ClientCommand::Events(args) => events::events(args).await,
         ClientCommand::Explain(args) => explain::explain(args).await,
     };
+    told(done)
+}
+
+/// What came of a command: why a call was in vain is said, and is an exit code of its own.
+pub(crate) fn told(done: anyhow::Result<Exit>) -> anyhow::Result<Exit> {
     done.or_else(|error| match error.downcast_ref::<Failure>() {
         Some(failure) => {
             say(failure);
@@ -46,17 +51,22 @@ pub async fn run(command: ClientCommand) -> anyhow::Result<Exit> {
     })
 }
 
-/// Asks `/health`; says what it answers.
+/// Asks `/health`, or `/readyz` for one that is `ready`; says what it answers.
 ///
 /// # Errors
-/// When nobody answers, or something else than korch.
-pub async fn health(server: &str) -> anyhow::Result<Exit> {
+/// When it answers something else than that it is well.
+pub async fn health(server: &str, ready: bool) -> anyhow::Result<Exit> {
+    told(ask_for_health(server, ready).await)
+}
+
+async fn ask_for_health(server: &str, ready: bool) -> anyhow::Result<Exit> {
     let server = Server::new(server)?;
-    let health: Value = server.ask("/health").await?;
+    let (path, well) = if ready { ("/readyz", "ready") } else { ("/health", "well") };
+    let health: Value = server.ask(path).await?;
     if health["status"] != "ok" {
-        anyhow::bail!("{}/health answers {health}", server.url());
+        anyhow::bail!("{}{path} answers {health}", server.url());
     }
-    telemetry::say_to_people(format_args!("{} is well", server.url()));
+    telemetry::say_to_people(format_args!("{} is {well}", server.url()));
     Ok(Exit::Done)
 }
 

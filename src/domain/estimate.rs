@@ -55,6 +55,13 @@ fn measured_ms(board: &Board, i: usize) -> Option<u64> {
     board.attempts(i).loaded()?.duration_seconds.map(ms)
 }
 
+/// For how long the last attempt of an object has been running.
+fn ran_ms(board: &Board, i: usize, now: Timestamp) -> u64 {
+    let assigned = board.attempts(i).last().and_then(|last| last.assignment);
+    let ran = assigned.map_or(0.0, |assigned| now.duration_since(assigned.at).as_secs_f64());
+    ms(ran.max(0.0))
+}
+
 fn ms(seconds: f64) -> u64 {
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to what fits")]
     let ms = (seconds * 1000.0).round().clamp(0.0, 1e12) as u64;
@@ -80,6 +87,18 @@ impl Durations {
         let usual = Stage::ALL.map(usual);
         let expected = measured.iter().zip(board.objects());
         Durations(expected.map(|(ms, object)| ms.unwrap_or(usual[object.stage.index()])).collect())
+    }
+
+    /// The same, where an object that nobody ever measured takes at least as long as it has been running by now: its stage's
+    /// usual time says little of it.
+    #[must_use]
+    pub fn or_so_far(mut self, board: &Board, earlier: &[Option<u64>], now: Timestamp) -> Durations {
+        for (i, expected) in self.0.iter_mut().enumerate() {
+            if board.phase(i) == Phase::Running && earlier.get(i).copied().flatten().is_none() {
+                *expected = ran_ms(board, i, now).max(*expected);
+            }
+        }
+        self
     }
 
     /// What is expected of the object at this position, in milliseconds.
@@ -172,9 +191,7 @@ impl<'a> Rest<'a> {
     /// How much longer a running object is expected to run.
     fn left_ms(&self, i: usize, now: Timestamp) -> u64 {
         let expected = self.durations.ms(i);
-        let assigned = self.board.attempts(i).last().and_then(|last| last.assignment);
-        let ran = assigned.map_or(0.0, |assigned| now.duration_since(assigned.at).as_secs_f64());
-        let ran = ms(ran.max(0.0));
+        let ran = ran_ms(self.board, i, now);
         #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
         let overtime = (expected as f64 * OVERTIME) as u64;
         expected.checked_sub(ran).unwrap_or(overtime)

@@ -88,9 +88,8 @@ impl Follower {
                 break;
             }
         }
-        self.view.heard(self.events.caught_up().min(self.members.caught_up()));
-        #[allow(clippy::cast_precision_loss, reason = "a gauge is a float")]
-        metrics::gauge!(telemetry::LOG_LAG).set(self.events.lag() as f64);
+        self.view.hearing.note(self.events.caught_up().min(self.members.caught_up()));
+        telemetry::lag(self.events.lag());
         Ok(())
     }
 

@@ -19,6 +19,7 @@ use crate::domain::object::Stage;
 use crate::domain::worker::Identity;
 use crate::exit::Exit;
 use crate::handler::{Handler, Outcome, Task};
+use crate::hearing::Hearing;
 use crate::log::{From, Log, LogError, NewRecord, Reader, Record, truncated};
 use crate::telemetry;
 
@@ -39,6 +40,8 @@ pub struct ForeignWorker {
     pub members: Arc<dyn Log>,
     /// How long it may take to finish what it has once it is told to go.
     pub drain_timeout: Duration,
+    /// Where it says how far it has read.
+    pub hearing: Arc<Hearing>,
     /// True: finish, then end.
     pub shutdown: watch::Receiver<bool>,
 }
@@ -57,6 +60,9 @@ impl ForeignWorker {
     /// # Errors
     /// When a log is closed, or its storage fails.
     pub async fn run(self) -> anyhow::Result<Exit> {
+        for stage in &self.identity.stages {
+            telemetry::may_publish(stage.name(), &telemetry::ANSWERS);
+        }
         let mut events = self.events.reader(From::End).await?;
         let mut members = self.members.reader(From::Start).await?;
         if let Some(Rival::Serves(name)) = self.look_for_rivals(&mut *members).await? {
@@ -93,6 +99,8 @@ impl ForeignWorker {
                 self.beat(state, events.position()).await?;
                 next_beat = Instant::now() + beat_every;
             }
+            self.hearing.note(events.caught_up().min(members.caught_up()));
+            telemetry::lag(events.lag());
             let pause = next_beat.saturating_duration_since(Instant::now());
             let takes = draining.is_none() && waiting.len() < MOST_WAITING;
             tokio::select! {

@@ -52,8 +52,21 @@ pub struct Orchestrator {
     pub shutdown: watch::Receiver<bool>,
 }
 
-/// After an append that may have failed the orchestrator looks again so soon.
+/// What an orchestrator publishes.
+const PUBLISHED: [&str; 8] = [
+    "RunRequested",
+    "RunPlanned",
+    "ObjectReady",
+    "ObjectAssigned",
+    "ObjectFailed",
+    "ObjectSkipped",
+    "RunFinished",
+    "OrchestratorElected",
+];
+/// After an append that may have failed the orchestrator looks again so soon, …
 const AFTER_DOUBT: Duration = Duration::from_millis(500);
+/// … and where it fails again and again, at once each time, as seldom as this: each new try is a reign of its own.
+const MOST_DOUBT: Duration = Duration::from_secs(10);
 /// Heartbeats older than so many leases, and no less than [`KEPT_AT_LEAST`], are trimmed.
 const KEPT_LEASES: u32 = 10;
 const KEPT_AT_LEAST: Duration = Duration::from_secs(10);
@@ -66,6 +79,8 @@ impl Orchestrator {
     pub async fn run(mut self) -> anyhow::Result<()> {
         let mut follower =
             Follower::open(self.view.clone(), &*self.events, &*self.members, self.lease).await?;
+        telemetry::may_publish("orchestrator", &PUBLISHED);
+        telemetry::may_measure();
         let mut shutdown = self.shutdown.clone();
         tokio::select! {
             read = follower.read_to_end() => read.context("the log cannot be read")?,
@@ -75,6 +90,7 @@ impl Orchestrator {
         let mut scheduler: Option<Scheduler> = None;
         let mut trim = Trim::default();
         let tick = (self.lease / 20).clamp(Duration::from_millis(10), Duration::from_millis(250));
+        let mut doubt = AFTER_DOUBT;
         while !*self.shutdown.borrow() {
             follower.drain().await?;
             let (Some(caught_up), Some(mono)) = (follower.caught_up(), follower.heard_members()) else {
@@ -87,20 +103,26 @@ impl Orchestrator {
             }
             // Time stands still while the members cannot be read: then nobody is silent.
             let now = Now { mono, wall: Timestamp::now() };
+            let began = Instant::now();
             let wrote = match self.step(&mut candidate, &mut scheduler, &mut follower, now, caught_up).await {
                 Ok(wrote) => wrote,
                 Err(error) if is_passing(&error) => {
                     tracing::warn!(
                         "{error:#}: what was decided may be in the log or not, so a new reign begins"
                     );
+                    self.view.hearing.said("decisions", Some(&format!("{error:#}")));
                     candidate.doubt();
                     self.stand_by(&mut scheduler);
-                    self.pause(AFTER_DOUBT).await;
+                    // A broker that was away was waited for already.
+                    self.pause(AFTER_DOUBT.max(doubt.saturating_sub(began.elapsed()))).await;
+                    doubt = (2 * doubt).min(MOST_DOUBT);
                     continue;
                 }
                 Err(error) => return Err(error),
             };
             if scheduler.is_some() {
+                doubt = AFTER_DOUBT;
+                self.view.hearing.said("decisions", None);
                 trim.look(&self.members, follower.members_position(), self.lease);
             }
             if wrote {
@@ -249,7 +271,6 @@ impl Orchestrator {
         for event in &events {
             if let Body::RunFinished(finished) = &event.body {
                 metrics::counter!(telemetry::RUNS, "outcome" => finished.outcome.name()).increment(1);
-                metrics::gauge!(telemetry::RUN_DURATION).set(finished.duration_seconds);
             }
         }
         Ok(!events.is_empty())

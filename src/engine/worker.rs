@@ -17,6 +17,7 @@ use crate::domain::member::{Held, Member, Members, WorkerState};
 use crate::domain::object::Stage;
 use crate::domain::worker::{Identity, Start, Worker};
 use crate::handler::{Handler, Outcome, Task};
+use crate::hearing::Hearing;
 use crate::log::{From, Log, LogError, NewRecord, Reader, Record, truncated};
 use crate::telemetry;
 
@@ -32,6 +33,8 @@ pub struct WorkerRole {
     pub members: Arc<dyn Log>,
     /// How long it may take to finish what it holds once it is told to go; none: as long as it takes.
     pub drain_timeout: Option<Duration>,
+    /// Where it says how far it has read, in a process that does nothing else.
+    pub hearing: Option<Arc<Hearing>>,
     /// True: finish what is held, then end.
     pub shutdown: watch::Receiver<bool>,
 }
@@ -87,6 +90,8 @@ impl Answered {
 const MOST_ANSWERS: usize = 2_000;
 /// While it drains a worker looks so often whether it may leave.
 const DRAIN_TICK: Duration = Duration::from_millis(100);
+/// Answers that the log did not take are sent again no sooner than this after the last time.
+const SEND_AGAIN: Duration = Duration::from_secs(2);
 /// What was given up is answered within this time, or is left to its lease.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
@@ -96,6 +101,9 @@ impl WorkerRole {
     /// # Errors
     /// When a log is closed, or its storage fails. A log that is away is waited for.
     pub async fn run(self) -> anyhow::Result<()> {
+        for stage in &self.identity.stages {
+            telemetry::may_publish(stage.name(), &telemetry::ANSWERS);
+        }
         // The ends first, the first heartbeat second: no assignment can be missed.
         let mut events = self.events.reader(From::End).await?;
         let mut members = self.members.reader(From::Start).await?;
@@ -177,6 +185,8 @@ impl WorkerRole {
                 }
                 (at, state, said) = under_way(&mut beating) => {
                     beating = None;
+                    let refusal = said.as_ref().err().map(ToString::to_string);
+                    at_work.heard("heartbeats", refusal.as_deref());
                     if said.is_ok() && state == WorkerState::Draining && let Some(draining) = &mut draining {
                         draining.said.get_or_insert(at);
                     }
@@ -234,6 +244,10 @@ impl AtWork {
         }
         let records = events.next(Duration::ZERO).await.or_else(truncated)?;
         self.fold(&records);
+        if let Some(hearing) = &self.role.hearing {
+            hearing.note(events.caught_up().min(members.caught_up()));
+            telemetry::lag(events.lag());
+        }
         Ok(())
     }
 
@@ -322,6 +336,13 @@ impl AtWork {
         }
     }
 
+    /// Notes what came of saying something to the log.
+    fn heard(&self, what: &'static str, refusal: Option<&str>) {
+        if let Some(hearing) = &self.role.hearing {
+            hearing.said(what, refusal);
+        }
+    }
+
     /// Puts the answers to what is over into the outbox.
     fn answer(&mut self, over: Vec<Done>) {
         for Done { held, partition, stage, started_at, took, outcome } in over {
@@ -343,7 +364,11 @@ impl AtWork {
         let records = answers.iter().map(Answered::record).collect();
         let log = self.role.events.clone();
         Some(Box::pin(async move {
+            let began = Instant::now();
             let said = log.append(records).await.map(drop);
+            if matches!(said, Err(LogError::Unreachable(_))) {
+                tokio::time::sleep(SEND_AGAIN.saturating_sub(began.elapsed())).await;
+            }
             (answers, said)
         }))
     }
@@ -360,8 +385,10 @@ impl AtWork {
                     telemetry::published(of_stage.map(|answer| &answer.event), stage.name());
                 }
                 self.one_by_one &= !self.outbox.is_empty();
+                self.heard("answers", None);
             }
             Err(LogError::Unreachable(text)) => {
+                self.heard("answers", Some(&text));
                 tracing::warn!(answers = answers.len(), "answers wait: {text}");
                 self.put_back(answers);
             }

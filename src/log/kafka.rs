@@ -87,6 +87,18 @@ impl Kafka {
     }
 }
 
+impl Kafka {
+    /// How many partitions each of these topics has; none: there is no such topic. Makes none.
+    ///
+    /// # Errors
+    /// Within ten seconds, when the brokers cannot be reached or refuse; the text names them and says what to do.
+    pub async fn find(&self, topics: &[&Topic]) -> Result<Vec<Option<u32>>, LogError> {
+        let finding = try_join_all(topics.iter().map(|topic| topic::find(&self.connection, topic)));
+        let found = tokio::time::timeout(OPEN_LIMIT, finding).await;
+        found.unwrap_or(Err(Failure::Silent)).map_err(|failure| self.connection.unreachable(&failure))
+    }
+}
+
 /// What is kept for each partition.
 struct Part {
     writer: Lane,

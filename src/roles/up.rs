@@ -92,6 +92,7 @@ pub async fn run(
             events: events.clone(),
             members: members.clone(),
             drain_timeout: None,
+            hearing: None,
             shutdown: leaving.clone(),
         };
         workers.spawn(worker.run());

@@ -14,6 +14,7 @@ use crate::engine::foreign::ForeignWorker;
 use crate::engine::worker::WorkerRole;
 use crate::exit::Exit;
 use crate::handler::Handler;
+use crate::hearing::Hearing;
 use crate::log::Log;
 use crate::log::kafka::Kafka;
 use crate::serve::{self, Signals, Wish};
@@ -29,13 +30,9 @@ pub async fn run(
     metrics: Option<PrometheusHandle>,
     mut signals: Signals,
 ) -> anyhow::Result<Exit> {
-    let mut stages = args.stage.clone();
-    stages.sort_unstable();
-    stages.dedup();
     let wish = Wish { listen: args.metrics_listen, flag: "--metrics-listen", what: "metrics" };
     let listener = serve::listen(wish).await?;
-    let names: Vec<&str> = stages.iter().map(|stage| stage.name()).collect();
-    let served = names.join("+");
+    let (stages, served) = (args.stages(), args.served());
     let name = args.name.clone().unwrap_or_else(|| format!("{served}-{}", serve::host_and_process()));
     let kafka = Kafka::new(args.kafka.settings(args.lease)?)?;
     let source = format!("/korch/{served}/{name}");
@@ -50,13 +47,13 @@ pub async fn run(
     };
     tracing::info!(worker = name, stages = served, slots = args.slots, "at work");
 
+    let hearing = Arc::new(Hearing::default());
     let (stop, stopping) = watch::channel(false);
     let (leave, leaving) = watch::channel(false);
     let mut serving: JoinSet<anyhow::Result<()>> = JoinSet::new();
     if let (Some(listener), Some(metrics)) = (listener, metrics) {
-        serving.spawn(async move {
-            Ok(api::serve(listener, api::worker_router(metrics), Limits::default(), stopping).await?)
-        });
+        let router = api::worker_router(metrics, hearing.clone());
+        serving.spawn(async move { Ok(api::serve(listener, router, Limits::default(), stopping).await?) });
     }
     let mut working: JoinSet<anyhow::Result<Exit>> = JoinSet::new();
     if args.foreign {
@@ -66,6 +63,7 @@ pub async fn run(
             events,
             members,
             drain_timeout: args.drain_timeout,
+            hearing,
             shutdown: leaving,
         };
         working.spawn(worker.run());
@@ -76,6 +74,7 @@ pub async fn run(
             events,
             members,
             drain_timeout: Some(args.drain_timeout),
+            hearing: Some(hearing),
             shutdown: leaving,
         };
         working.spawn(async move { worker.run().await.map(|()| Exit::Done) });

@@ -103,6 +103,13 @@ impl Cluster {
         self.kafka.read_all(&self.topic)
     }
 
+    /// As above, of a topic that has something else in it too.
+    pub fn events_that_are_json(&self) -> Vec<Value> {
+        let records = self.kafka.records(&self.topic);
+        let values = records.iter().filter_map(|record| record.value.as_deref());
+        values.filter_map(|value| serde_json::from_slice(value).ok()).collect()
+    }
+
     /// What the members said.
     pub fn members(&self) -> Vec<Value> {
         self.kafka.read_all(&format!("{}.members", self.topic))

@@ -199,13 +199,22 @@ impl Korch {
 
     /// `127.0.0.1:PORT` of the API, once it listens.
     pub fn api(&self) -> Api {
-        let address = self.err.find(|line| Some(line.trim_start().strip_prefix("API  http://")?.to_owned()));
-        Api { address: address.unwrap_or_else(|| panic!("ended early: {}", self.err.all())) }
+        self.listens("API")
     }
 
     /// `127.0.0.1:PORT` of the page, once it listens.
     pub fn page(&self) -> Api {
-        let address = self.err.find(|line| Some(line.trim_start().strip_prefix("page  http://")?.to_owned()));
+        self.listens("page")
+    }
+
+    /// `127.0.0.1:PORT` of a worker's metrics, once it listens.
+    pub fn metrics(&self) -> Api {
+        self.listens("metrics")
+    }
+
+    fn listens(&self, what: &str) -> Api {
+        let says = format!("{what}  http://");
+        let address = self.err.find(|line| Some(line.trim_start().strip_prefix(&says)?.to_owned()));
         Api { address: address.unwrap_or_else(|| panic!("ended early: {}", self.err.all())) }
     }
 

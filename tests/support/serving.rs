@@ -276,6 +276,7 @@ impl Server {
 
     pub async fn stream(&self, path: &str, last_id: Option<&str>) -> Viewer {
         self.view.update(|known| known.ready = true);
+        self.view.hearing.note(Some(Instant::now()));
         let headers: Vec<_> = last_id.map(|id| ("last-event-id", id)).into_iter().collect();
         let response = self.send(self.request(Method::GET, path, &headers, "")).await;
         assert_eq!(response.status(), StatusCode::OK);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rskafka::BackoffConfig;
-use rskafka::client::error::{Error, ProtocolError, RequestError};
+use rskafka::client::error::{Error, ProtocolError, RequestContext, RequestError};
 use rskafka::client::partition::{Compression, OffsetAt, PartitionClient, UnknownTopicHandling};
 use rskafka::client::{Client, ClientBuilder, Credentials, SaslConfig};
 use rskafka::record::{Record, RecordAndOffset};
@@ -70,8 +70,10 @@ pub enum Mechanism {
     /// RFC 4616: the password itself.
     Plain,
     /// RFC 7677.
+    #[value(name = "scram-sha-256", alias = "scram-sha256")]
     ScramSha256,
     /// The same with SHA-512.
+    #[value(name = "scram-sha-512", alias = "scram-sha512")]
     ScramSha512,
 }
 
@@ -134,9 +136,7 @@ impl Failure {
                     denied @ (TopicAuthorizationFailed | ClusterAuthorizationFailed | GroupAuthorizationFailed),
                 request,
                 ..
-            } => Failure::Refused(format!(
-                "it does not allow this ({denied}, {request:?}): the user needs more rights"
-            )),
+            } => Failure::Refused(format!("{} ({denied})", missing_right(request))),
             Error::ServerError { protocol_error: MessageTooLarge | RecordListTooLarge, .. } => {
                 Failure::TooLarge
             }
@@ -167,6 +167,24 @@ impl Failure {
     /// Whether it is the mark of a transaction's end, which nobody is shown: rskafka cannot read one.
     pub(super) fn is_a_marker(&self) -> bool {
         self.is_of_the_record() && self.to_string().contains("control batch")
+    }
+}
+
+/// Which right a user lacks whose request was refused.
+fn missing_right(request: &RequestContext) -> String {
+    match request {
+        RequestContext::Fetch { topic_name, .. } => {
+            format!("this user may not read the topic {topic_name}: it needs the right Read on it")
+        }
+        RequestContext::Partition(topic, _) => {
+            format!("this user may not write to the topic {topic}: it needs the right Write on it")
+        }
+        // Kafka hides a topic from whoever may not see it.
+        RequestContext::Topic(topic) => format!(
+            "this user may not make the topic {topic}, or may not see that it is there: it needs the right Create \
+             or Describe on it"
+        ),
+        other => format!("this user may not do this: {other:?}"),
     }
 }
 

@@ -32,6 +32,7 @@ use std::sync::OnceLock;
 pub use client::{Client, Record, unique_topic};
 pub use mock::{Api, Mock, Refusal};
 pub use node::Kafka;
+pub use ports::Port;
 pub use proxy::Proxy;
 pub use security::{PASSWORD, Security, USER};
 pub use stranger::{OldConsumer, failed, loaded};

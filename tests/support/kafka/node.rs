@@ -16,7 +16,7 @@ use super::install;
 use super::jvm::{self, Jvm};
 use super::ports::Port;
 use super::proxy::Proxy;
-use super::security::Security;
+use super::security::{PASSWORD, Security};
 use crate::support::poll;
 
 /// One broker or more, and a client of theirs (`Deref`). Dropped, they are killed and their data goes.
@@ -25,6 +25,7 @@ pub struct Kafka {
     nodes: Vec<Node>,
     security: Option<Security>,
     proxied: Option<(Proxy, String)>,
+    guarded: Option<Port>,
     // After the brokers that use it.
     directory: TempDir,
 }
@@ -100,6 +101,31 @@ impl Kafka {
         Some(kafka)
     }
 
+    /// One node with a second listener, `guarded_bootstrap()`: these users come there, each with the same password, and may do
+    /// what [`Kafka::allow`] gives them. Whoever comes to the open one may do everything.
+    pub fn guarded(users: &[&str]) -> Option<Kafka> {
+        if !super::here() {
+            return None;
+        }
+        let port = Port::reserve();
+        let users: String = users.iter().map(|user| format!(" user_{user}=\"{PASSWORD}\"")).collect();
+        let login = "org.apache.kafka.common.security.plain.PlainLoginModule required";
+        let setting = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let extra = Extra {
+            listeners: vec![Listener::new("GUARDED", "SASL_PLAINTEXT", &port)],
+            settings: vec![
+                setting("authorizer.class.name", "org.apache.kafka.metadata.authorizer.StandardAuthorizer"),
+                setting("super.users", "User:ANONYMOUS"),
+                setting("listener.name.guarded.sasl.enabled.mechanisms", "PLAIN"),
+                setting("listener.name.guarded.plain.sasl.jaas.config", &format!("{login}{users};")),
+            ],
+            ..Extra::default()
+        };
+        let mut kafka = Kafka::launch(1, tempfile::tempdir().unwrap(), &extra);
+        kafka.guarded = Some(port);
+        Some(kafka)
+    }
+
     /// One node with a second listener, `proxied_bootstrap()`: whoever comes there stays behind the proxy.
     pub fn behind_proxy() -> Option<Kafka> {
         if !super::here() {
@@ -147,7 +173,7 @@ impl Kafka {
         }
         let addresses: Vec<String> = nodes.iter().map(|node| node.broker.address()).collect();
         let client = Client::new(addresses.join(","));
-        let kafka = Kafka { client, nodes, security: None, proxied: None, directory };
+        let kafka = Kafka { client, nodes, security: None, proxied: None, guarded: None, directory };
         kafka.wait_ready();
         kafka
     }
@@ -251,6 +277,21 @@ impl Kafka {
 
     pub fn proxied_bootstrap(&self) -> &str {
         &self.proxied.as_ref().expect("Kafka::behind_proxy()").1
+    }
+
+    pub fn guarded_bootstrap(&self) -> String {
+        self.guarded.as_ref().expect("Kafka::guarded()").address()
+    }
+
+    /// Lets these users do this with all topics whose names begin so, as an administrator does.
+    pub fn allow(&self, users: &[&str], operation: &str, topics: &str) {
+        let bootstrap = self.bootstrap();
+        let mut arguments = vec!["--bootstrap-server", bootstrap.as_str(), "--add", "--operation", operation];
+        arguments.extend(["--resource-pattern-type", "prefixed", "--topic", topics]);
+        let principals: Vec<String> = users.iter().map(|user| format!("User:{user}")).collect();
+        arguments.extend(principals.iter().flat_map(|principal| ["--allow-principal", principal.as_str()]));
+        let (allowed, said) = Kafka::tool("org.apache.kafka.tools.AclCommand", &arguments);
+        assert!(allowed, "{operation} on {topics}: {said}");
     }
 
     /// Runs one of Kafka's own command line tools. Returns whether it succeeded, and what it said.
