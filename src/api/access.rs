@@ -24,27 +24,46 @@ impl Access {
         scheme.eq_ignore_ascii_case(b"bearer ") && token.is(shown.trim_ascii())
     }
 
-    /// Whether a browser says that the page which calls is another site's, and one that may not.
-    pub(super) fn is_foreign(&self, headers: &HeaderMap) -> bool {
+    /// Why the page that calls, as a browser tells of it, may not; none: it may, or no page calls.
+    pub(super) fn foreign(&self, headers: &HeaderMap) -> Option<String> {
+        let another = || Some("another site's page may not call this".to_owned());
         let origin = headers.get(header::ORIGIN);
         if origin.is_some_and(|origin| self.origins.iter().any(|known| known.0 == origin)) {
-            return false;
+            return None;
         }
         if headers.get("sec-fetch-site").is_some_and(|site| site.as_bytes() == b"cross-site") {
-            return true;
+            return another();
         }
-        let Some(origin) = origin else { return false };
+        let origin = origin?;
         let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
-        let origin = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
-        match (origin, host) {
-            (Some((scheme, origin)), Some(host)) => {
-                let default_port = if scheme.eq_ignore_ascii_case("https") { ":443" } else { ":80" };
-                let bare = |host: &str| host.strip_suffix(default_port).unwrap_or(host).to_ascii_lowercase();
-                bare(origin) != bare(host)
-            }
-            _ => true, // `null`, or a caller without a Host
+        let Some((origin, host)) = origin.to_str().ok().zip(host) else { return another() };
+        // `null` has no scheme.
+        let Some((scheme, site)) = origin.split_once("://") else { return another() };
+        let default_port = if scheme.eq_ignore_ascii_case("https") { ":443" } else { ":80" };
+        let bare = |host: &str| host.strip_suffix(default_port).unwrap_or(host).to_ascii_lowercase();
+        if bare(site) != bare(host) {
+            return another();
         }
+        // Whoever owns a name can have it lead to this machine, once a browser has their page. A token they have not.
+        let rebound = self.token.is_none() && is_anyones(host);
+        rebound.then(|| {
+            format!(
+                "a page under the name {host} may call this only where --cors-origin {origin} says so, or with a token: \
+                 any name can be made to lead here"
+            )
+        })
     }
+}
+
+/// Whether a host is a name that anybody may own: no address, and no name that means this machine or its network alone.
+fn is_anyones(host: &str) -> bool {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let name = name.trim_end_matches('.').to_ascii_lowercase();
+    let is_address = name.starts_with('[') || name.parse::<std::net::Ipv4Addr>().is_ok();
+    name.contains('.') && !is_address && !name.ends_with(".localhost")
 }
 
 /// A secret that callers show. It is written nowhere.
@@ -139,7 +158,31 @@ mod tests {
             (&[("host", "h"), ("origin", "https://lake.example.evil")], true),
         ];
         for (given, foreign) in table {
-            assert_eq!(access.is_foreign(&headers(given)), foreign, "{given:?}");
+            assert_eq!(access.foreign(&headers(given)).is_some(), foreign, "{given:?}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_was_made_to_lead_here_is_no_page_of_ours() {
+        let open = Access { token: None, origins: vec!["https://lake.example".parse().unwrap()] };
+        let closed = Access { token: Some(Token::new("s3cret").unwrap()), origins: Vec::new() };
+        let table = [
+            ("localhost:8000", "http://localhost:8000", false),
+            ("ui.localhost", "http://ui.localhost", false),
+            ("127.0.0.1:8000", "http://127.0.0.1:8000", false),
+            ("10.0.0.7", "http://10.0.0.7", false),
+            ("[::1]:8000", "http://[::1]:8000", false),
+            ("orchestrator:8000", "http://orchestrator:8000", false),
+            ("evil.example:8000", "http://evil.example:8000", true),
+            ("EVIL.example.", "http://evil.example.", true),
+            ("1.2.3.4.evil.example", "http://1.2.3.4.evil.example", true),
+            ("lake.example", "https://lake.example", false),
+            ("lake.example", "http://lake.example", true),
+        ];
+        for (host, origin, foreign) in table {
+            let given = headers(&[("host", host), ("origin", origin)]);
+            assert_eq!(open.foreign(&given).is_some(), foreign, "{host}");
+            assert_eq!(closed.foreign(&given), None, "{host}: who has the token is no page of a stranger");
         }
     }
 

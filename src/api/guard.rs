@@ -41,8 +41,8 @@ impl Guard {
     /// Answers the request, or says why not.
     async fn answer(&self, request: Request, next: Next) -> Result<Response, Problem> {
         let changes = !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
-        if changes && self.access.is_foreign(request.headers()) {
-            return Err(Problem::forbidden("another site's page may not call this"));
+        if changes && let Some(why) = self.access.foreign(request.headers()) {
+            return Err(Problem::forbidden(why));
         }
         if changes && !self.access.admits(request.headers()) {
             return Err(Problem::unauthorized(match request.headers().get(header::AUTHORIZATION) {

@@ -310,6 +310,11 @@ impl Connection {
             Failure::TooLarge => {
                 format!("Kafka at {brokers} refuses: {failure}: raise its message.max.bytes")
             }
+            _ if text.contains("Connection refused") => {
+                format!(
+                    "Kafka at {brokers} is away ({text}): start it again, or say with --kafka (KORCH_KAFKA) where it is"
+                )
+            }
             _ if is_about_passwords(&text) => match sasl {
                 Some(sasl) => format!(
                     "Kafka at {brokers} refuses the user {:?} by {} ({text}): check --kafka-user (KORCH_KAFKA_USER), \
