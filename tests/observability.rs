@@ -350,10 +350,7 @@ fn dashboards_and_alerts_name_what_korch_exports() {
     let korch = place.up(&["--delay", "1ms"]);
     let api = korch.api();
     api.ready();
-    poll("a run that is over", || {
-        let runs = api.get("/runs");
-        runs["runs"].as_array()?.first()?["finished_at"].as_str().map(drop)
-    });
+    api.first_run_over();
     let expected = BTreeSet::from([
         telemetry::EVENTS_PUBLISHED,
         telemetry::EVENTS_REJECTED,

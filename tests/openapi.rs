@@ -6,7 +6,7 @@ mod support;
 use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
-use support::{Place, poll};
+use support::Place;
 
 /// What no caller of the API is to miss.
 const OPERATIONS: &[&str] = &[
@@ -130,10 +130,7 @@ fn every_route_answers_as_described() {
     let korch = place.up(&["--delay", "1ms"]);
     let api = korch.api();
     api.ready();
-    poll("a run that is over", || {
-        let runs = api.get("/runs");
-        runs["runs"].as_array()?.first()?["finished_at"].as_str().map(drop)
-    });
+    api.first_run_over();
     let document = api.get("/openapi.json");
     for (name, operation) in operations(&document) {
         let (method, path) = name.split_once(' ').unwrap();

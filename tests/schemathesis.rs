@@ -10,7 +10,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use support::{Api, Korch, Place, poll};
+use support::{Api, Korch, Place};
 
 const TOKEN: &str = "s3cret";
 
@@ -74,10 +74,7 @@ fn a_server_with_a_run_behind_it() {
     let korch = place.up(&["--delay", "1ms"]);
     let api = korch.api();
     api.ready();
-    poll("a run that is over", || {
-        let runs = api.get("/runs");
-        runs["runs"].as_array()?.first()?["finished_at"].as_str().map(drop)
-    });
+    api.first_run_over();
     // Nothing that changes something: what there is stays what is asked for.
     let named = "\n[parameters]\n\"path.id\" = \"latest\"\n\"path.object\" = 3001\n";
     check(python, &api, &["--include-method", "GET"], named);

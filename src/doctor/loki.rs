@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::dashboards::{self, Query, Source};
-use super::{Answered, Finding, Findings, hear, is_there};
+use super::dashboards::{Query, Source};
+use super::{Finding, Findings, ask_dashboards, hear, is_there};
 use crate::client::http::{Server, segment};
 use crate::client::text::counted;
 
@@ -25,13 +25,7 @@ pub(super) async fn look(server: Server) -> Vec<Finding> {
         Ok(series) => lines(&mut findings, &series),
         Err(why) => findings.fail("log lines", why, "--loki says where Loki is"),
     }
-    for (dashboard, queries) in dashboards::of(Source::Loki) {
-        let mut answered = Answered::default();
-        for query in &queries {
-            answered.note(query, has_data(&server, query).await);
-        }
-        answered.tell(&mut findings, &dashboard);
-    }
+    ask_dashboards(&mut findings, &server, Source::Loki, has_data).await;
     findings.list
 }
 

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use futures_util::future::{BoxFuture, FutureExt, join_all};
+use futures_util::future::{FutureExt, LocalBoxFuture, join_all};
 use serde::Serialize;
 
 use crate::cli::doctor::{DoctorArgs, Part};
@@ -89,36 +89,36 @@ pub async fn run(args: DoctorArgs) -> anyhow::Result<Exit> {
 
 async fn look(args: DoctorArgs) -> anyhow::Result<Exit> {
     let asked = |part: Part| !args.without.contains(&part);
-    let mut parts: Vec<BoxFuture<'_, Vec<Finding>>> = Vec::new();
-    let mut ask = |name: &'static str, findings: BoxFuture<'static, Vec<Finding>>| {
-        parts.push(within(name, findings).boxed());
+    let mut parts: Vec<LocalBoxFuture<'_, Vec<Finding>>> = Vec::new();
+    let mut ask = |name: &'static str, findings: LocalBoxFuture<'static, Vec<Finding>>| {
+        parts.push(within(name, findings).boxed_local());
     };
     if asked(Part::Kafka) {
         let settings = args.kafka.settings(crate::cli::doctor::LEASE)?;
-        ask("kafka", kafka::look(settings, args.kafka.events(), args.kafka.members()).boxed());
+        ask("kafka", kafka::look(settings, args.kafka.events(), args.kafka.members()).boxed_local());
     }
     if asked(Part::Server) {
         let server = Server::new(&args.server)?;
-        ask("korch", korch::look(server, args.foreign_stage.clone()).boxed());
+        ask("korch", korch::look(server, args.foreign_stage.clone()).boxed_local());
     }
     if asked(Part::Ui) {
-        ask("page", korch::look_at_page(Server::new(&args.ui)?).boxed());
+        ask("page", korch::look_at_page(Server::new(&args.ui)?).boxed_local());
     }
     if asked(Part::Prometheus) {
         ask(
             "prometheus",
-            prometheus::look(Server::stranger("--prometheus", &args.prometheus, None)?).boxed(),
+            prometheus::look(Server::stranger("--prometheus", &args.prometheus, None)?).boxed_local(),
         );
     }
     if asked(Part::Grafana) {
         let token = std::env::var(grafana::TOKEN).ok().filter(|token| !token.is_empty());
-        ask("grafana", grafana::look(Server::stranger("--grafana", &args.grafana, token)?).boxed());
+        ask("grafana", grafana::look(Server::stranger("--grafana", &args.grafana, token)?).boxed_local());
     }
     if asked(Part::Loki) {
-        ask("loki", loki::look(Server::stranger("--loki", &args.loki, None)?).boxed());
+        ask("loki", loki::look(Server::stranger("--loki", &args.loki, None)?).boxed_local());
     }
     if asked(Part::Alloy) {
-        ask("alloy", alloy::look(Server::stranger("--alloy", &args.alloy, None)?).boxed());
+        ask("alloy", alloy::look(Server::stranger("--alloy", &args.alloy, None)?).boxed_local());
     }
     let findings: Vec<Finding> = join_all(parts).await.into_iter().flatten().collect();
     report::write(&findings, args.output)?;
@@ -127,7 +127,7 @@ async fn look(args: DoctorArgs) -> anyhow::Result<Exit> {
 }
 
 /// What was found of a part, or that it took too long.
-async fn within(part: &'static str, findings: BoxFuture<'static, Vec<Finding>>) -> Vec<Finding> {
+async fn within(part: &'static str, findings: LocalBoxFuture<'static, Vec<Finding>>) -> Vec<Finding> {
     tokio::time::timeout(PART_LIMIT, findings).await.unwrap_or_else(|_| {
         let mut findings = Findings::of(part);
         findings.fail(
@@ -198,6 +198,22 @@ async fn is_there(
             findings.fail(server.url(), why, to_do);
             None
         }
+    }
+}
+
+/// Asks a source all that the dashboards ask of it.
+async fn ask_dashboards(
+    findings: &mut Findings,
+    server: &Server,
+    source: dashboards::Source,
+    has_data: impl AsyncFn(&Server, &dashboards::Query) -> Result<bool, String>,
+) {
+    for (dashboard, queries) in dashboards::of(source) {
+        let mut answered = Answered::default();
+        for query in &queries {
+            answered.note(query, has_data(server, query).await);
+        }
+        answered.tell(findings, &dashboard);
     }
 }
 

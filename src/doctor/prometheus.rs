@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::dashboards::{self, Query, Source};
-use super::{Answered, Finding, Findings, hear, is_there};
+use super::dashboards::{Query, Source};
+use super::{Finding, Findings, ask_dashboards, hear, is_there};
 use crate::client::http::{Server, segment};
 
 /// Who is to be scraped, by the names of the scrape jobs.
@@ -28,13 +28,7 @@ pub(super) async fn look(server: Server) -> Vec<Finding> {
         Ok(data) => rules(&mut findings, &data),
         Err(why) => findings.fail("alert rules", why, "--prometheus says where Prometheus is"),
     }
-    for (dashboard, queries) in dashboards::of(Source::Prometheus) {
-        let mut answered = Answered::default();
-        for query in &queries {
-            answered.note(query, has_data(&server, query).await);
-        }
-        answered.tell(&mut findings, &dashboard);
-    }
+    ask_dashboards(&mut findings, &server, Source::Prometheus, has_data).await;
     findings.list
 }
 

@@ -365,6 +365,14 @@ impl Api {
         self.call("POST", path, "content-type: application/json\r\n", &body.to_string())
     }
 
+    /// Waits until a run is over.
+    pub fn first_run_over(&self) {
+        poll("a run that is over", || {
+            let runs = self.get("/runs");
+            runs["runs"].as_array()?.first()?["finished_at"].as_str().map(drop)
+        });
+    }
+
     /// The run, once it is over.
     pub fn finished(&self, run: &str) -> Value {
         poll("the end of the run", || {
