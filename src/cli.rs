@@ -55,6 +55,19 @@ pub enum Command {
         /// The shell.
         shell: clap_complete::Shell,
     },
+    /// Print the manual page of korch or of one of its commands: `korch man start | man -l -`.
+    Man(ManArgs),
+}
+
+/// Flags of `man`.
+#[derive(Debug, Args)]
+pub struct ManArgs {
+    /// The command; by default korch itself.
+    #[arg(value_name = "COMMAND")]
+    pub command: Option<String>,
+    /// Write the pages of korch and of all its commands into this folder instead.
+    #[arg(long, value_name = "DIR", conflicts_with = "command")]
+    pub dir: Option<PathBuf>,
 }
 
 /// Where the catalogue is.

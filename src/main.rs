@@ -5,10 +5,11 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context;
 use clap::{CommandFactory, Parser};
 use tokio::sync::watch;
 
-use korch::cli::{Cli, Command, HandlerArgs, PlanArgs, PlanOutput};
+use korch::cli::{Cli, Command, HandlerArgs, ManArgs, PlanArgs, PlanOutput};
 use korch::exit::{Exit, UsageError};
 use korch::handler::Handler;
 use korch::handler::exec::Exec;
@@ -95,7 +96,31 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
             io::stdout().write_all(&script)?;
             Ok(Exit::Done)
         }
+        Command::Man(args) => man(&args),
     }
+}
+
+fn man(args: &ManArgs) -> anyhow::Result<Exit> {
+    // Built: each command knows its whole name and the flags that all have.
+    let mut korch = Cli::command().disable_help_subcommand(true);
+    korch.build();
+    if let Some(dir) = &args.dir {
+        std::fs::create_dir_all(dir)
+            .and_then(|()| clap_mangen::generate_to(korch, dir))
+            .with_context(|| format!("the pages cannot be written to {}", dir.display()))?;
+        return Ok(Exit::Done);
+    }
+    let page = match &args.command {
+        None => korch,
+        Some(name) => korch.find_subcommand(name).cloned().ok_or_else(|| {
+            let names: Vec<&str> = korch.get_subcommands().map(clap::Command::get_name).collect();
+            UsageError(format!("there is no command {name:?}: they are {}", names.join(", ")))
+        })?,
+    };
+    let mut text = Vec::new();
+    clap_mangen::Man::new(page).render(&mut text)?;
+    io::stdout().write_all(&text)?;
+    Ok(Exit::Done)
 }
 
 fn plan(args: &PlanArgs) -> anyhow::Result<Exit> {

@@ -505,12 +505,34 @@ fn a_reader_that_has_seen_enough_is_no_error() {
         &["plan", "--full", "--file", &file][..],
         &["plan", "-o", "json", "--file", &file],
         &["completions", "bash"],
+        &["man", "up"],
     ] {
         assert_eq!(unread(korch(args)), (Some(0), String::new()), "{args:?}");
     }
     let complete = ended(korch(&["completions", "bash"]));
     assert_eq!(complete.code, Some(0));
     assert!(complete.out.contains("_korch()"));
+}
+
+#[test]
+fn each_command_has_a_manual_page() {
+    let page = ended(korch(&["man", "worker"]));
+    assert_eq!(page.code, Some(0), "{}", page.err);
+    for said in [".TH korch-worker 1", "\\-\\-drain\\-timeout", "KORCH_SLOTS"] {
+        assert!(page.out.contains(said), "{said}: {}", page.out);
+    }
+    let unknown = ended(korch(&["man", "workers"]));
+    assert_eq!(unknown.code, Some(2));
+    assert!(unknown.err.contains("they are up, orchestrate, worker,"), "{}", unknown.err);
+
+    let place = Place::new();
+    let pages = place.path("man1").display().to_string();
+    assert_eq!(ended(korch(&["man", "--dir", &pages])).code, Some(0));
+    let names: Vec<String> =
+        fs::read_dir(&pages).unwrap().map(|page| page.unwrap().file_name().into_string().unwrap()).collect();
+    for name in ["korch.1", "korch-up.1", "korch-doctor.1"] {
+        assert!(names.iter().any(|written| written == name), "{names:?}");
+    }
 }
 
 #[test]
