@@ -182,8 +182,7 @@ impl Catalog {
 
     /// What the object is loaded from: its `NomSource`, else its `NomSource0LookupId`. Read from the entry each time.
     pub fn source(&self, entry: &Entry) -> Option<Cow<'_, str>> {
-        let mut fields = serde_json::Deserializer::from_str(self.raw(entry));
-        let Sources { name, lookup } = Sources::deserialize(&mut fields).ok()?;
+        let Sources { name, lookup } = serde_json::from_slice(&self.bytes[entry.raw.range()]).ok()?;
         [name, lookup]
             .into_iter()
             .flatten()
