@@ -195,9 +195,14 @@ pub struct Ids(pub Vec<ObjectId>);
 /// Flags of `plan`.
 #[derive(Debug, Args)]
 pub struct PlanArgs {
-    /// The final objects to plan for; none: all of them.
-    #[arg(value_name = "TARGET")]
+    /// What to run. 3005 is that object alone, +3005 with all that it needs, 2002+ with all that follows it, 2+2002+1 with
+    /// two levels of the former and one of the latter. stage:ingest, source:Sage, criticality:high and name:'Proj*' match many.
+    /// Several unite; a comma without spaces is what is in both. None: every final object with all that it needs.
+    #[arg(value_name = "SELECTOR")]
     pub targets: Vec<String>,
+    /// What not to run of that, as a selector. May be repeated. Parents that are not selected count as loaded.
+    #[arg(long, value_name = "SELECTOR")]
+    pub exclude: Vec<String>,
     /// The catalogue.
     #[command(flatten)]
     pub catalogue: CatalogueArgs,

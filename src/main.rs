@@ -125,7 +125,7 @@ fn man(args: &ManArgs) -> anyhow::Result<Exit> {
 
 fn plan(args: &PlanArgs) -> anyhow::Result<Exit> {
     let planning = Planning { file: args.catalogue.file.clone(), missing: args.catalogue.missing };
-    let (catalog, plan) = match planning.read(&args.targets) {
+    let (catalog, plan) = match planning.read(&args.targets, &args.exclude) {
         Ok(read) => read,
         Err(problems) => {
             telemetry::say_to_people(problems);

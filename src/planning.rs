@@ -9,10 +9,10 @@ use crate::api::{Preview, Refused};
 use crate::catalog_file;
 use crate::domain::catalog::Catalog;
 use crate::domain::event::{Entry, PlannedObject, compact_json};
-use crate::domain::object::ObjectId;
 use crate::domain::plan::{Missing, Plan};
-use crate::domain::problem::{Problem, Problems, Warning};
+use crate::domain::problem::{Problems, Warning};
 use crate::domain::retry;
+use crate::domain::selector::Selection;
 use crate::telemetry;
 
 /// Where the catalogue is, and what to do about parents that it does not describe.
@@ -25,28 +25,16 @@ pub struct Planning {
 }
 
 impl Planning {
-    /// The catalogue and the plan for these targets; none: all final objects.
+    /// The catalogue and the plan for what these selectors name; none: all final objects and what they need.
     ///
     /// # Errors
-    /// Everything that is wrong with the file or the targets.
-    pub fn read(&self, targets: &[String]) -> Result<(Catalog, Plan), Problems> {
+    /// Everything that is wrong with the file or the selectors.
+    pub fn read(&self, targets: &[String], exclude: &[String]) -> Result<(Catalog, Plan), Problems> {
+        let selection = Selection::parse(targets, exclude);
         let file = self.file.display().to_string();
-        let targets = targets
-            .iter()
-            .map(|target| {
-                // A final object runs with what it needs, so `+3005` says what `3005` does.
-                let id = target.trim().trim_start_matches('+').parse().map_err(|_| {
-                    Problem::new(
-                        format!("target {target:?} is no id"),
-                        "name final objects by id: 3005 or +3005",
-                    )
-                })?;
-                Ok(ObjectId(id))
-            })
-            .collect::<Result<Vec<ObjectId>, Problem>>()
-            .map_err(|problem| Problems::new(&file, vec![problem]))?;
-        let catalog = Catalog::parse(&file, catalog_file::read(&self.file)?)?;
-        let plan = Plan::make(&catalog, self.missing, &targets)?;
+        let catalog = catalog_file::read(&self.file).and_then(|bytes| Catalog::parse(&file, bytes));
+        let catalog = catalog.map_err(|problems| problems.and(selection.problems()))?;
+        let plan = Plan::make(&catalog, self.missing, &selection)?;
         Ok((catalog, plan))
     }
 
@@ -56,7 +44,7 @@ impl Planning {
     /// When the process is ending.
     pub async fn is_sound(&self) -> anyhow::Result<bool> {
         let planning = self.clone();
-        let read = tokio::task::spawn_blocking(move || planning.read(&[]).map(drop)).await?;
+        let read = tokio::task::spawn_blocking(move || planning.read(&[], &[]).map(drop)).await?;
         if let Err(problems) = &read {
             telemetry::say_to_people(problems);
         }
@@ -65,17 +53,21 @@ impl Planning {
 
     /// What the API shows of what would run.
     pub fn preview(self) -> Preview {
-        Arc::new(move |targets: &[String]| {
-            self.objects(targets).map(|(objects, _)| objects).map_err(|problems| refused(&problems))
+        Arc::new(move |targets: &[String], exclude: &[String]| {
+            self.objects(targets, exclude).map(|(objects, _)| objects).map_err(|problems| refused(&problems))
         })
     }
 
-    /// The objects to run for these targets, as a plan's events carry them, and what is odd about them.
+    /// The objects to run for these selectors, as a plan's events carry them, and what is odd about them.
     ///
     /// # Errors
     /// As [`Planning::read`].
-    pub fn objects(&self, targets: &[String]) -> Result<(Vec<PlannedObject>, Vec<Warning>), Problems> {
-        let (catalog, plan) = self.read(targets)?;
+    pub fn objects(
+        &self,
+        targets: &[String],
+        exclude: &[String],
+    ) -> Result<(Vec<PlannedObject>, Vec<Warning>), Problems> {
+        let (catalog, plan) = self.read(targets, exclude)?;
         let objects = plan
             .objects
             .iter()

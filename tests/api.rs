@@ -13,7 +13,9 @@ use korch::api::{Preview, Refused};
 use korch::domain::event::{Assigned, Body, Counts, Event, Finished, Outcome, Ready, RunId, Skipped};
 use korch::domain::member::{Heartbeat, Member, Reign, WorkerState};
 use korch::domain::object::{ObjectId, Stage};
+use korch::domain::plan::Missing;
 use korch::log::{Log, NewRecord, Record};
+use korch::planning::Planning;
 use serde_json::{Value, json, value::RawValue};
 use serving::*;
 use uuid::Uuid;
@@ -75,12 +77,60 @@ async fn a_request_that_nobody_plans_stays_in_the_log() {
         "reason",
         "counts",
         "retry_of",
+        "selection",
         "duration_seconds",
     ];
     expected.sort_unstable();
     let mut keys = keys;
     keys.sort_unstable();
     assert_eq!(keys, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn selectors_are_looked_at_before_a_run_is_asked_for() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/Objets.json").into();
+    let planning = Planning { file, missing: Missing::Error };
+    let server = Server::start(TestLog::new("log", 1), Some(planning.preview()), false).await;
+    let body = r#"{"targets":["Projets",3050,"3001,3005"],"exclude":["foo:x","source:SAP",3050.0]}"#;
+    let problem = server.post("/orchestrate", body).await.problem(422);
+    let told: Vec<String> = problem["problems"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|problem| {
+            format!("{} ({})", problem["message"].as_str().unwrap(), problem["hint"].as_str().unwrap())
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            "the selector \"Projets\", character 1: \"Projets\" is no id (did you mean name:Projets? An id is a number: 3005)",
+            "the exclusion \"foo:x\", character 1: \"foo:\" is no method (The methods are stage:, source:, criticality: and name:; an id stands alone: 3005)",
+            "the target 3050 is not in the catalogue (did you mean 3005?)",
+            "the selector \"3001,3005\" leaves nothing: no object is in all of its parts (a,b is what is in both; write a b for what is in either)",
+            "the exclusion \"source:SAP\" matches nothing (no active object has such a NomSource)",
+            "the target 3050 is not in the catalogue (did you mean 3005?)",
+        ]
+    );
+    assert_eq!(problem["problems"][2]["id"], "3050");
+    assert!(problem["detail"].as_str().unwrap().ends_with(": 6 problems"), "{problem}");
+    let problem = server.post("/orchestrate", r#"{"exclude":["name:*"]}"#).await.problem(422);
+    assert!(problem["detail"].as_str().unwrap().contains("the selection is empty"), "{problem}");
+    assert_eq!(Log::ends(&server.log).await.unwrap(), [0], "nothing was published");
+
+    plan_all(&server);
+    let body = r#"{"targets":["+3005 2006",3001],"exclude":["stage:ingest",2002]}"#;
+    let accepted = server.post("/orchestrate", body).await;
+    assert_eq!(accepted.status, StatusCode::ACCEPTED, "{}", accepted.body);
+    let events = server.json("/events/last?limit=1000").await;
+    let events = events["last_events"].as_array().unwrap();
+    let asked = events.iter().find(|event| event["event_type"] == "RunRequested").unwrap();
+    assert_eq!(
+        (&asked["targets"], &asked["exclude"]),
+        (&json!(["+3005 2006", "3001"]), &json!(["stage:ingest", "2002"]))
+    );
+    let runs = server.json("/runs").await;
+    assert_eq!(runs["runs"][0]["selection"], "+3005 2006 3001 --exclude stage:ingest --exclude 2002");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -91,7 +141,7 @@ async fn a_bad_catalogue_lists_its_problems() {
     let bad = Arc::new(AtomicBool::new(true));
     let preview: Preview = Arc::new({
         let bad = bad.clone();
-        move |_| if bad.load(Ordering::Relaxed) { Err(refused.clone()) } else { Ok(world()) }
+        move |_, _| if bad.load(Ordering::Relaxed) { Err(refused.clone()) } else { Ok(world()) }
     });
     let server = Server::start(TestLog::new("log", 1), Some(preview), false).await;
     let problem = server.post("/orchestrate", "").await.problem(422);
@@ -294,7 +344,16 @@ async fn what_is_wrong_with_a_request_is_a_problem() {
     let wrong = server.get("/orchestrate").await;
     wrong.problem(405);
     assert_eq!(wrong.header("allow"), "POST");
-    for body in ["{", "[]", "7", r#"{"target":["3001"]}"#, r#"{"targets":"3001"}"#, r#"{"targets":[{}]}"#] {
+    for body in [
+        "{",
+        "[]",
+        "7",
+        r#"{"target":["3001"]}"#,
+        r#"{"targets":"3001"}"#,
+        r#"{"targets":[{}]}"#,
+        r#"{"exclude":"3001"}"#,
+        r#"{"exclude":[null]}"#,
+    ] {
         server.post("/orchestrate", body).await.problem(400);
     }
     let form = [("content-type", "text/plain")];
@@ -319,7 +378,7 @@ async fn what_is_wrong_with_a_request_is_a_problem() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_panic_is_a_problem_and_no_end() {
-    let preview: Preview = Arc::new(|_| panic!("the disk is on fire"));
+    let preview: Preview = Arc::new(|_, _| panic!("the disk is on fire"));
     let server = Server::start(TestLog::new("log", 1), Some(preview), false).await;
     let problem = server.get("/dag").await.problem(500);
     assert!(!problem.to_string().contains("fire"));

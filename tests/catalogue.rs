@@ -11,6 +11,7 @@ use korch::domain::catalog::Catalog;
 use korch::domain::object::{Criticality, ObjectId, Stage};
 use korch::domain::plan::{Missing, Plan};
 use korch::domain::problem::{Problems, WarningKind};
+use korch::domain::selector::Selection;
 use korch::plan_report;
 
 fn parse(json: &str) -> Result<Catalog, Problems> {
@@ -37,6 +38,10 @@ fn told(json: impl AsRef<[u8]>) -> Vec<String> {
 
 fn ids(ids: &[u64]) -> Vec<ObjectId> {
     ids.iter().map(|&id| ObjectId(id)).collect()
+}
+
+fn plan(catalog: &Catalog, missing: Missing) -> Result<Plan, Problems> {
+    Plan::make(catalog, missing, &Selection::default())
 }
 
 fn planned(plan: &Plan) -> Vec<u64> {
@@ -346,11 +351,10 @@ const INACTIVE: &str = r#"[{"IdObjet":1001},{"IdObjet":1002},{"IdObjet":1003},
 #[test]
 fn inactive_objects_are_satisfied_and_lead_nowhere() {
     let catalog = good(INACTIVE);
-    let plan = Plan::make(&catalog, Missing::Implicit, &[]).unwrap();
+    let plan = plan(&catalog, Missing::Implicit).unwrap();
     assert_eq!(planned(&plan), [1001, 2001, 3001]);
     assert_eq!(plan.parents(&plan.objects[2]), ids(&[2001]));
     assert_eq!(plan.satisfied(&plan.objects[2]), ids(&[2002]));
-    assert_eq!(plan.targets, [2]);
     assert_eq!(plan.not_needed, 2);
     let kinds: Vec<_> = plan.warnings.iter().map(|warning| (warning.kind, warning.count)).collect();
     assert_eq!(kinds, [(WarningKind::Inactive, 2), (WarningKind::NotNeeded, 2)]);
@@ -363,13 +367,13 @@ fn missing_parents_by_policy() {
     let catalog = good(
         r#"[{"IdObjet":1001},{"IdObjet":3001,"IdObjet_Parent":"2007,1001"},{"IdObjet":3002,"IdObjet_Parent":"2007;2008"}]"#,
     );
-    let implicit = Plan::make(&catalog, Missing::Implicit, &[]).unwrap();
+    let implicit = plan(&catalog, Missing::Implicit).unwrap();
     assert_eq!(planned(&implicit), [1001, 2007, 2008, 3001, 3002]);
     assert_eq!((implicit.objects[1].entry, implicit.objects[1].stage), (None, Stage::Standardize));
     assert!(implicit.warnings[0].to_string().contains("they are run, known by their ids alone): 2007, 2008"));
     assert_eq!(implicit.graph.edge_count(), 4);
 
-    let external = Plan::make(&catalog, Missing::External, &[]).unwrap();
+    let external = plan(&catalog, Missing::External).unwrap();
     assert_eq!(planned(&external), [1001, 3002, 3001]);
     assert_eq!(
         external.satisfied(external.objects.iter().find(|o| o.id.0 == 3002).unwrap()),
@@ -377,7 +381,7 @@ fn missing_parents_by_policy() {
     );
     assert!(external.warnings[0].to_string().contains("count as satisfied): 2007, 2008"));
 
-    let error = Plan::make(&catalog, Missing::Error, &[]).unwrap_err();
+    let error = plan(&catalog, Missing::Error).unwrap_err();
     assert_eq!(error.count, 3);
     assert!(
         error.to_string().starts_with(
@@ -387,22 +391,9 @@ fn missing_parents_by_policy() {
     );
 
     let small = good(r#"[{"IdObjet":3001,"IdObjet_Parent":12}]"#);
-    let error = Plan::make(&small, Missing::Implicit, &[]).unwrap_err().to_string();
+    let error = plan(&small, Missing::Implicit).unwrap_err().to_string();
     assert!(error.contains("entry 1, id 3001") && error.contains("an id below 1000 has no stage"), "{error}");
-    assert_eq!(planned(&Plan::make(&small, Missing::External, &[]).unwrap()), [3001]);
-}
-
-#[test]
-fn targets() {
-    let catalog = good(INACTIVE);
-    let plan = Plan::make(&catalog, Missing::Implicit, &ids(&[2001])).unwrap();
-    assert_eq!((planned(&plan), plan.not_needed), (vec![1001, 2001], 3));
-    let error = Plan::make(&catalog, Missing::Implicit, &ids(&[3010, 3002])).unwrap_err().to_string();
-    assert!(error.contains("entry 7, id 3002, line 5, column 5: the target 3002 is inactive"), "{error}");
-    assert!(
-        error.contains("id 3010: the target 3010 is not in the catalogue (hint: did you mean 3001?)"),
-        "{error}"
-    );
+    assert_eq!(planned(&plan(&small, Missing::External).unwrap()), [3001]);
 }
 
 #[test]
@@ -443,7 +434,7 @@ fn pieces_of_a_large_file_fit_whatever_is_at_the_seams() {
 fn the_example_of_the_repository() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("Objets.json");
     let catalog = Catalog::parse("Objets.json", catalog_file::read(&path).unwrap()).unwrap();
-    let plan = Plan::make(&catalog, Missing::Error, &[]).unwrap();
+    let plan = plan(&catalog, Missing::Error).unwrap();
     assert_eq!(plan.critical_path().0, 1_900);
     assert_eq!(plan.lower_bound_ms(8), 1_900);
     assert_eq!(plan.graph.depth(), 3);
@@ -461,7 +452,7 @@ fn reports() {
     let catalog = good(
         r#"[{"IdObjet":1001,"NomObjet":"A \"b\" <c>"},{"IdObjet":2001,"IdObjet_Parent":1001},{"IdObjet":3001,"IdObjet_Parent":"2001","NomObjet":"Été"}]"#,
     );
-    let plan = Plan::make(&catalog, Missing::Implicit, &[]).unwrap();
+    let plan = plan(&catalog, Missing::Implicit).unwrap();
     let options = plan_report::Options::default();
     let written = |write: &dyn Fn(&mut Vec<u8>) -> std::io::Result<()>| {
         let mut out = Vec::new();
@@ -494,7 +485,7 @@ fn parents_behind_their_children() {
             {"IdObjet":3002,"IdObjet_Parent":"2001,3003"},{"IdObjet":2001,"IdObjet_Parent":"3010,1001"},
             {"IdObjet":3010,"IdObjet_Parent":1001},{"IdObjet":1001}]"#,
     );
-    let plan = Plan::make(&catalog, Missing::Error, &[]).unwrap();
+    let plan = plan(&catalog, Missing::Error).unwrap();
     assert_eq!(planned(&plan), [1001, 3010, 2001, 3003, 3002, 3001]);
     assert_eq!(plan.graph.levels(), [0, 1, 2, 3, 4, 5]);
     assert_eq!(plan.graph.edge_count(), 8);

@@ -75,13 +75,13 @@ fn a_run_is_started_and_waited_for() {
     ] {
         assert!(run.out.contains(said), "{said}: {}", run.out);
     }
-    let one = told_json(&api, &["start", "3005", "+3001", "--follow"]);
+    let one = told_json(&api, &["start", "+3005", "+3001", "--follow"]);
     assert_eq!(one["outcome"], "succeeded");
     assert_eq!(one["counts"]["loaded"], 9);
     assert!(one["lower_bound_seconds"].as_f64().unwrap() <= one["duration_seconds"].as_f64().unwrap());
 
-    let asked = told_json(&api, &["start", "3005", "--retries", "2"]);
-    assert_eq!((&asked["status"], &asked["count"]), (&json!("ok"), &json!(3)));
+    let asked = told_json(&api, &["start", "+3005", "--exclude", "1001", "--retries", "2"]);
+    assert_eq!((&asked["status"], &asked["count"]), (&json!("ok"), &json!(2)));
     api.finished(asked["run_id"].as_str().unwrap());
 
     let runs = told(&api, &["runs"]);
@@ -89,6 +89,7 @@ fn a_run_is_started_and_waited_for() {
     assert_eq!(lines.len(), 4, "{runs}");
     assert!(lines[0].starts_with("RUN ") && lines[0].ends_with("SKIPPED"), "{runs}");
     assert!(lines[1].contains("succeeded  ada"), "{runs}");
+    assert!(lines[1].contains("  +3005 --exclude 1001  ") && lines[3].contains("  –  "), "{runs}");
     assert!(
         lines[3].contains("failed     bob") && lines[3].ends_with("22      20       1        1"),
         "{runs}"
@@ -97,6 +98,22 @@ fn a_run_is_started_and_waited_for() {
     let requested = place.events();
     let requested = support::of_type(&requested, "RunRequested");
     assert_eq!((&requested[0]["requested_by"], &requested[2]["retries"]), (&json!("bob"), &json!(2)));
+    assert_eq!((&requested[2]["targets"], &requested[2]["exclude"]), (&json!(["+3005"]), &json!(["1001"])));
+    assert!(requested[1].get("exclude").is_none(), "{}", requested[1]);
+    let planned = place.events();
+    let planned = support::of_type(&planned, "RunPlanned");
+    assert_eq!(planned[2]["objects"][0]["satisfied"], json!([1001]));
+
+    // What cannot be planned is not asked for, and all that is wrong is said.
+    let wrong = ask(&api, &["start", "3050", "Projets", "--exclude", "foo:x"]);
+    assert_eq!((wrong.code, wrong.out.as_str()), (Some(3), ""), "{}", wrong.err);
+    for said in ["did you mean 3005?", "did you mean name:Projets?", "\"foo:\" is no method"] {
+        assert!(wrong.err.contains(said), "{said}: {}", wrong.err);
+    }
+    let events = told(&api, &["events", "-n", "1000"]);
+    assert!(events.contains(": +3005 without 1001 by "), "{events}");
+    let selected = told(&api, &["status", asked["run_id"].as_str().unwrap()]);
+    assert!(selected.contains("\n  selected +3005 --exclude 1001\n"), "{selected}");
 
     // What is over is shown, and no longer cancelled.
     let failed = lines[3].split(' ').next().unwrap();

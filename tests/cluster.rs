@@ -290,7 +290,7 @@ fn the_commands_ask_an_orchestrator_on_kafka() {
         assert_eq!(ended.code, Some(0), "{args:?}: {}", ended.err);
         ended.out
     };
-    let run = started(&cluster.ask(&api, &["start", "3005"]));
+    let run = started(&cluster.ask(&api, &["start", "+3005"]));
     let slow = cluster.worker("ingest", &["--delay", "10m", "--name", "slow"]);
     cluster.happened("ObjectAssigned", |_| true);
 
@@ -315,6 +315,42 @@ fn the_commands_ask_an_orchestrator_on_kafka() {
     assert!(waited.out.contains("22 objects: 20 loaded, 1 failed, 1 skipped"), "{}", waited.out);
     assert!(told(&["explain", "3007"]).contains("2005"));
     assert_eq!(cluster.ask(&api, &["cancel"]).code, Some(2), "nothing is active any more");
+    cluster.sound();
+}
+
+/// Asked of the page's process, which has no catalogue: what is wrong comes back through the log.
+#[test]
+fn a_selection_is_run_on_kafka() {
+    let Some(kafka) = kafka::shared() else { return };
+    let cluster = Cluster::new(&kafka.bootstrap(), Place::new());
+    let _korch = cluster.orchestrate(&["--idle"]);
+    let _workers = cluster.workers(&["--delay", "1ms"]);
+    let ui = cluster.ui();
+    let page = ui.page();
+    page.ready();
+    let selected = cluster
+        .ask(&page, &["start", "+3005", "2005+", "--exclude", "stage:ingest", "--exclude", "2005", "--wait"]);
+    assert_eq!(selected.code, Some(0), "{}", selected.err);
+    assert!(selected.out.contains("3 objects: 3 loaded"), "{}", selected.out);
+    let events = cluster.events();
+    let requested = of_type(&events, "RunRequested");
+    assert_eq!(requested[0]["targets"], json!(["+3005", "2005+"]));
+    assert_eq!(requested[0]["exclude"], json!(["stage:ingest", "2005"]));
+    let planned = of_type(&events, "RunPlanned");
+    let objects = planned[0]["objects"].as_array().unwrap();
+    let of = |id: u64| objects.iter().find(|object| object["id"] == id).unwrap();
+    assert_eq!((&of(2002)["parents"], &of(2002)["satisfied"]), (&json!([]), &json!([1001])));
+    assert_eq!(of(3005)["parents"], json!([2002]));
+    assert_eq!((&of(3007)["parents"], &of(3007)["satisfied"]), (&json!([2002]), &json!([2005, 2003])));
+    let ready: Vec<u64> =
+        of_type(&events, "ObjectReady").iter().map(|event| event["id_objet"].as_u64().unwrap()).collect();
+    assert_eq!((ready[0], ready.len()), (2002, 3), "{ready:?}");
+
+    let wrong = cluster.ask(&page, &["start", "Projets", "--exclude", "name:Client"]);
+    assert_eq!((wrong.code, wrong.out.as_str()), (Some(3), ""), "{}", wrong.err);
+    for said in ["did you mean name:Projets?", "did you mean name:Clients?"] {
+        assert!(wrong.err.contains(said), "{said}: {}", wrong.err);
+    }
     cluster.sound();
 }
 

@@ -457,16 +457,40 @@ fn plan_writes_what_it_is_asked_for() {
     let mermaid = plan(&["-o", "mermaid"]);
     assert_eq!(mermaid.code, Some(0));
     assert!(mermaid.out.starts_with("flowchart LR"), "{}", mermaid.out);
+}
 
-    for target in ["3005", "+3005"] {
-        let one = plan(&[target, "--output", "json"]);
-        let order = &serde_json::from_str::<Value>(&one.out).unwrap()["order"];
-        assert_eq!(order, &json!([1001, 2002, 3005]), "{target}");
+#[test]
+fn plan_shows_what_selectors_select() {
+    let order = |args: &[&str]| {
+        let planned = plan(&[args, &["--output", "json"]].concat());
+        assert_eq!(planned.code, Some(0), "{args:?}: {}", planned.err);
+        serde_json::from_str::<Value>(&planned.out).unwrap()["order"].clone()
+    };
+    assert_eq!(order(&["3005"]), json!([3005]));
+    assert_eq!(order(&["+3005"]), json!([1001, 2002, 3005]));
+    assert_eq!(order(&["+3005", "--exclude", "stage:ingest"]), json!([2002, 3005]));
+    assert_eq!(order(&["+3006", "--exclude=1001", "--exclude", "1002 3006"]), json!([2002, 2006]));
+    assert_eq!(order(&["2005+ 3005,+3005"]), json!([2005, 3005, 3007]));
+    assert_eq!(order(&["source:salesforce", "1+name:Portef*"]), json!([1007, 1008, 2002, 3005]));
+    assert_eq!(
+        order(&["--exclude", "stage:ingest", "--exclude", "stage:standardize"]).as_array().unwrap().len(),
+        7
+    );
+    let alone = plan(&["3005"]);
+    assert!(alone.out.contains("Would run      1 object:"), "{}", alone.out);
+    assert!(
+        alone.out.contains("Warning: 1 parent outside of the selection counts as loaded: 2002"),
+        "{}",
+        alone.out
+    );
+    let wrong = plan(&["3050", "stge:ingest", "--exclude", "name:Client"]);
+    assert_eq!((wrong.code, wrong.out.as_str()), (Some(3), ""));
+    for said in ["did you mean 3005?", "did you mean stage:?", "did you mean name:Clients?", ": 3 problems"] {
+        assert!(wrong.err.contains(said), "{said}: {}", wrong.err);
     }
-    let unknown = plan(&["3050"]);
-    assert_eq!(unknown.code, Some(3));
-    assert_eq!(unknown.out, "");
-    assert!(unknown.err.contains("3050") && unknown.err.contains("3005"), "{}", unknown.err);
+    let empty = plan(&["3005", "--exclude", "3005"]);
+    assert_eq!(empty.code, Some(3));
+    assert!(empty.err.contains("the selection is empty"), "{}", empty.err);
 }
 
 #[test]

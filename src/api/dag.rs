@@ -24,7 +24,7 @@ async fn plan<T: Send + 'static>(
         let Some(preview) = &shared.api.preview else {
             return Err(Problem::not_found("no run has been planned yet: start one with POST /orchestrate"));
         };
-        match preview(&[]) {
+        match preview(&[], &[]) {
             Ok(objects) => Ok(look(&objects)),
             Err(refused) => Err(Problem::bad_catalogue(refused.text, Some(refused.problems))),
         }

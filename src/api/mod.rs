@@ -52,8 +52,8 @@ pub use health::worker_router;
 use problem::Problem;
 pub use serve::{Limits, serve};
 
-/// What would run for these targets, read from the catalogue anew; or every problem.
-pub type Preview = Arc<dyn Fn(&[String]) -> Result<Vec<PlannedObject>, Refused> + Send + Sync>;
+/// What would run for these selectors without those, read from the catalogue anew; or every problem.
+pub type Preview = Arc<dyn Fn(&[String], &[String]) -> Result<Vec<PlannedObject>, Refused> + Send + Sync>;
 
 /// Why nothing would run.
 #[derive(Clone, Debug)]

@@ -30,8 +30,12 @@ const ORDER_SAMPLE: usize = 20;
 #[schema(as = RunRequest)]
 #[serde(deny_unknown_fields)]
 struct Wish {
-    /// The final objects to run, with what they need: `3005`, `"3005"` or `"+3005"`. None: all of them.
+    /// Selectors of what to run: `3005` or `"3005"` is that object alone, `"+3005"` takes along what it needs, `"2002+"` what
+    /// follows it, `"2+2002+1"` so many levels; `"stage:ingest"`, `"source:Sage"`, `"criticality:high"` and `"name:Proj*"` match
+    /// many. Several unite, a comma without spaces intersects. None: every final object with all that it needs.
     targets: Option<Vec<Target>>,
+    /// Selectors of what not to run of that.
+    exclude: Option<Vec<Target>>,
     /// Who asks, for people.
     requested_by: Option<String>,
     /// How often a failed object that is worth another try is tried again; by default as the orchestrator is set.
@@ -39,9 +43,9 @@ struct Wish {
     retries: Option<Whole>,
 }
 
-/// A final object, as its id or as text.
+/// A selector as text, or an object's id.
 #[derive(Debug, Deserialize)]
-#[serde(untagged, expecting = "a target is text or a whole number")]
+#[serde(untagged, expecting = "a selector is text or a whole number")]
 enum Target {
     Text(String),
     Id(Whole),
@@ -52,7 +56,7 @@ impl PartialSchema for Target {
         OneOf::builder()
             .item(Object::builder().schema_type(Type::String))
             .item(ObjectId::schema())
-            .description(Some("A final object: its id, also as text."))
+            .description(Some("A selector, or an object's id as a number."))
             .into()
     }
 }
@@ -85,7 +89,7 @@ struct Accepted {
     request_body = Option<Wish>,
     responses(
         (status = 202, description = "It is asked for.", body = Accepted),
-        (status = 422, description = "The catalogue is bad, or the targets: `problems` has everything that is wrong."),
+        (status = 422, description = "The catalogue is bad, or the selectors: `problems` has everything that is wrong."),
     )
 )]
 pub(super) async fn orchestrate(
@@ -95,18 +99,17 @@ pub(super) async fn orchestrate(
 ) -> Answer {
     let wish: Wish = body(&headers, bytes)?;
     let retries = retries(wish.retries)?;
-    let targets: Vec<String> = wish
-        .targets
-        .unwrap_or_default()
-        .into_iter()
-        .map(|target| match target {
+    let texts = |targets: Option<Vec<Target>>| -> Vec<String> {
+        let text = |target| match target {
             Target::Text(text) => text,
             Target::Id(Whole(id)) => id.to_string(),
-        })
-        .collect();
-    refuse_bad(&shared, &targets).await?;
+        };
+        targets.unwrap_or_default().into_iter().map(text).collect()
+    };
+    let (targets, exclude) = (texts(wish.targets), texts(wish.exclude));
+    refuse_bad(&shared, &targets, &exclude).await?;
     let requested_by = Some(wish.requested_by.unwrap_or_else(|| "api".into()));
-    ask(&shared, event::Request { targets, requested_by, retries, retry_of: None }).await
+    ask(&shared, event::Request { targets, exclude, requested_by, retries, retry_of: None }).await
 }
 
 /// The body of `POST /runs/{id}/retry`.
@@ -156,17 +159,17 @@ pub(super) async fn retry(
         Ok(())
     })?;
     // A catalogue that is bad now is refused now.
-    refuse_bad(&shared, &[]).await?;
+    refuse_bad(&shared, &[], &[]).await?;
     let requested_by = Some(wish.requested_by.unwrap_or_else(|| "api".into()));
-    let request = event::Request { targets: Vec::new(), requested_by, retries, retry_of: Some(old) };
+    let request = event::Request { requested_by, retries, retry_of: Some(old), ..event::Request::default() };
     ask(&shared, request).await
 }
 
-/// Refuses targets that cannot be planned, or a catalogue that is bad, where this process has it.
-async fn refuse_bad(shared: &Shared, targets: &[String]) -> Result<(), Problem> {
+/// Refuses selectors that cannot be planned, or a catalogue that is bad, where this process has it.
+async fn refuse_bad(shared: &Shared, targets: &[String], exclude: &[String]) -> Result<(), Problem> {
     let Some(preview) = shared.api.preview.clone() else { return Ok(()) };
-    let targets = targets.to_vec();
-    let planned = blocking(move || preview(&targets)).await?;
+    let (targets, exclude) = (targets.to_vec(), exclude.to_vec());
+    let planned = blocking(move || preview(&targets, &exclude)).await?;
     planned.map(drop).map_err(|refused| Problem::bad_catalogue(refused.text, Some(refused.problems)))
 }
 

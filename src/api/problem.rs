@@ -31,7 +31,7 @@ pub(super) struct Wire<'a> {
     status: u16,
     /// What is wrong and, where that is known, what to do.
     detail: &'a str,
-    /// All that is wrong with the catalogue or the targets.
+    /// All that is wrong with the catalogue or the selectors.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Vec<crate::domain::problem::Problem>)]
     problems: Option<&'a RawValue>,
@@ -68,7 +68,7 @@ impl Problem {
         Problem::new(StatusCode::CONFLICT, detail)
     }
 
-    /// 422: the catalogue, or the targets, cannot be planned. `problems` lists all that is wrong.
+    /// 422: the catalogue, or the selectors, cannot be planned. `problems` lists all that is wrong.
     pub(super) fn bad_catalogue(detail: impl Into<String>, problems: Option<Arc<RawValue>>) -> Problem {
         Problem { status: StatusCode::UNPROCESSABLE_ENTITY, detail: detail.into(), problems }
     }

@@ -55,9 +55,14 @@ pub struct WishArgs {
 /// Flags of `start`.
 #[derive(Debug, Args)]
 pub struct StartArgs {
-    /// The final objects to run, with what they need; none: all of them.
-    #[arg(value_name = "TARGET")]
+    /// What to run. 3005 is that object alone, +3005 with all that it needs, 2002+ with all that follows it, 2+2002+1 with
+    /// two levels of the former and one of the latter. stage:ingest, source:Sage, criticality:high and name:'Proj*' match many.
+    /// Several unite; a comma without spaces is what is in both. None: every final object with all that it needs.
+    #[arg(value_name = "SELECTOR")]
     pub targets: Vec<String>,
+    /// What not to run of that, as a selector. May be repeated. Parents that are not selected count as loaded.
+    #[arg(long, value_name = "SELECTOR")]
+    pub exclude: Vec<String>,
     /// How it is asked for.
     #[command(flatten)]
     pub wish: WishArgs,

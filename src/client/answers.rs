@@ -25,6 +25,8 @@ pub struct RunLine {
     pub finished_at: Option<String>,
     /// Why it ended so.
     pub reason: Option<String>,
+    /// What was selected.
+    pub selection: Option<String>,
     /// How many objects stand how.
     pub counts: Counts,
     /// How long it took, or takes already.

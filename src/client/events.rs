@@ -148,7 +148,9 @@ fn human(event: &Value, now: Timestamp) -> String {
         "RunRequested" => {
             let targets = list(&event["targets"]);
             let targets = if targets.is_empty() { "everything".into() } else { targets };
-            format!("run {run}: {targets}{}", by(text(&event["requested_by"])))
+            let exclude = list(&event["exclude"]);
+            let without = if exclude.is_empty() { exclude } else { format!(" without {exclude}") };
+            format!("run {run}: {targets}{without}{}", by(text(&event["requested_by"])))
         }
         "RunPlanned" => {
             let objects = event["objects"].as_array().map_or(0, Vec::len) as u64;

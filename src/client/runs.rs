@@ -10,6 +10,9 @@ use crate::cli::client::{CancelArgs, RunsArgs};
 use crate::exit::Exit;
 use crate::telemetry;
 
+/// So much of a selection stands in the table, in characters.
+const SHOWN: usize = 40;
+
 /// Lists the runs.
 pub async fn runs(args: RunsArgs) -> anyhow::Result<Exit> {
     let server = Server::new(&args.ask.server)?;
@@ -25,7 +28,19 @@ pub async fn runs(args: RunsArgs) -> anyhow::Result<Exit> {
     }
     let mut table = text::Table::new(
         "",
-        &["RUN", "STATE", "ASKED FOR BY", "AT", ">TOOK", ">OBJECTS", ">LOADED", ">FAILED", ">SKIPPED", ""],
+        &[
+            "RUN",
+            "STATE",
+            "ASKED FOR BY",
+            "SELECTED",
+            "AT",
+            ">TOOK",
+            ">OBJECTS",
+            ">LOADED",
+            ">FAILED",
+            ">SKIPPED",
+            "",
+        ],
     );
     for run in &runs {
         let counts = run.counts;
@@ -35,6 +50,7 @@ pub async fn runs(args: RunsArgs) -> anyhow::Result<Exit> {
             run.run_id.to_string(),
             run.state.clone(),
             run.requested_by.as_deref().map_or_else(|| "–".into(), text::clean),
+            run.selection.as_deref().map_or_else(|| "–".into(), |selection| text::cut(selection, SHOWN)),
             run.requested_at.as_deref().or(run.planned_at.as_deref()).map_or_else(|| "–".into(), text::time),
             run.duration_seconds.map_or_else(|| "–".into(), text::seconds),
             count(counts.objects),

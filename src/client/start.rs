@@ -35,7 +35,12 @@ struct Accepted {
 
 /// Asks for a run.
 pub async fn start(args: StartArgs) -> anyhow::Result<Exit> {
-    ask_for("/orchestrate", json!({ "targets": args.targets }), args.wish).await
+    let mut body = json!({ "targets": args.targets });
+    if !args.exclude.is_empty() {
+        // An API of an earlier version knows no exclusions, and says so.
+        body["exclude"] = args.exclude.into();
+    }
+    ask_for("/orchestrate", body, args.wish).await
 }
 
 /// Asks for what failed in a run to be run again.

@@ -152,6 +152,9 @@ fn human(
         let ago = text::ago(at, now).map(|ago| format!(", {} ago", text::seconds(ago))).unwrap_or_default();
         writeln!(out, "  asked for{asked} at {}{ago}", text::time(at))?;
     }
+    if let Some(selection) = line.selection.as_deref() {
+        writeln!(out, "  selected {}", text::clean(selection))?;
+    }
     let is_over = line.finished_at.is_some();
     if let Some(took) = line.duration_seconds {
         writeln!(out, "  {} {}", if is_over { "took" } else { "running for" }, text::seconds(took))?;

@@ -180,6 +180,16 @@ impl Catalog {
         unquoted(self.text(entry.frequency))
     }
 
+    /// What the object is loaded from: its `NomSource`, else its `NomSource0LookupId`. Read from the entry each time.
+    pub fn source(&self, entry: &Entry) -> Option<Cow<'_, str>> {
+        let Sources { name, lookup } = serde_json::from_slice(&self.bytes[entry.raw.range()]).ok()?;
+        [name, lookup]
+            .into_iter()
+            .flatten()
+            .map(unquoted)
+            .find(|text| text != "null" && !text.trim().is_empty())
+    }
+
     /// The entry's parents, each once, in the order of the file.
     pub fn parents(&self, entry: &Entry) -> &[ObjectId] {
         &self.parents[entry.parents.range()]
@@ -732,6 +742,43 @@ impl<'de> Deserialize<'de> for Fields<'de> {
                     *field = Some(map.next_value::<&'de RawValue>()?.get());
                 }
                 Ok(fields)
+            }
+        }
+        from.deserialize_map(Entries)
+    }
+}
+
+/// The fields that say what an object is loaded from, as the file has them. Of a field given twice the last one counts.
+#[derive(Default)]
+struct Sources<'a> {
+    name: Option<&'a str>,
+    lookup: Option<&'a str>,
+}
+
+impl<'de> Deserialize<'de> for Sources<'de> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Sources<'de>, D::Error> {
+        struct Entries;
+        impl<'de> Visitor<'de> for Entries {
+            type Value = Sources<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Sources<'de>, A::Error> {
+                let mut sources = Sources::default();
+                while let Some(key) = map.next_key::<Cow<'de, str>>()? {
+                    let field = match &*key {
+                        "NomSource" => &mut sources.name,
+                        "NomSource0LookupId" => &mut sources.lookup,
+                        _ => {
+                            map.next_value::<IgnoredAny>()?;
+                            continue;
+                        }
+                    };
+                    *field = Some(map.next_value::<&'de RawValue>()?.get());
+                }
+                Ok(sources)
             }
         }
         from.deserialize_map(Entries)

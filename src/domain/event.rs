@@ -88,14 +88,43 @@ pub enum Body {
 /// What somebody asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Request {
-    /// The final objects wanted; empty is all of them.
+    /// Selectors of what is wanted; empty is every final object with all that it needs.
     pub targets: Vec<String>,
+    /// Selectors of what is taken from that.
+    pub exclude: Vec<String>,
     /// Who asks, for people.
     pub requested_by: Option<String>,
     /// How often a failed object that is worth it is tried again; none: as the orchestrator is set.
     pub retries: Option<u32>,
     /// Run again what failed in this run and what was skipped for it, and nothing else.
     pub retry_of: Option<RunId>,
+}
+
+/// So much of a selection is shown in a line, in characters.
+const SHOWN_SELECTION: usize = 200;
+
+impl Request {
+    /// What is selected as the command line has it, the beginning of it where it is long; none where nothing is.
+    pub fn selection(&self) -> Option<String> {
+        let selectors = self.targets.iter().map(|target| target.trim().to_owned());
+        let exclusions = self.exclude.iter().map(|selector| match selector.trim() {
+            several if several.contains(char::is_whitespace) => format!("--exclude '{several}'"),
+            one => format!("--exclude {one}"),
+        });
+        let mut shown = String::new();
+        for selector in selectors.chain(exclusions) {
+            if !shown.is_empty() {
+                shown.push(' ');
+            }
+            shown.push_str(&selector);
+            if let Some((end, _)) = shown.char_indices().nth(SHOWN_SELECTION) {
+                shown.truncate(end);
+                shown.push('…');
+                break;
+            }
+        }
+        (!shown.is_empty()).then_some(shown)
+    }
 }
 
 /// A part of a plan.
@@ -445,6 +474,23 @@ mod tests {
         assert_eq!(name_of(&entry("{}")), None);
         assert_eq!(name_of(&entry("[]")), None);
         assert_eq!(name_of(&None), None);
+    }
+
+    #[test]
+    fn a_selection_is_shown_as_it_would_be_typed() {
+        let shown = |targets: &[&str], exclude: &[&str]| {
+            let owned = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect();
+            Request { targets: owned(targets), exclude: owned(exclude), ..Request::default() }.selection()
+        };
+        assert_eq!(shown(&[], &[]), None);
+        assert_eq!(shown(&["+3005", "2002+"], &[]).as_deref(), Some("+3005 2002+"));
+        assert_eq!(
+            shown(&["+3005"], &["2005", "stage:ingest 7"]).as_deref(),
+            Some("+3005 --exclude 2005 --exclude 'stage:ingest 7'")
+        );
+        assert_eq!(shown(&[], &["2005"]).as_deref(), Some("--exclude 2005"));
+        let long = shown(&["é"; 500], &[]).unwrap();
+        assert_eq!((long.chars().count(), long.ends_with("é…")), (201, false));
     }
 
     #[test]

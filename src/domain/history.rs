@@ -43,6 +43,8 @@ pub struct Summary {
     pub duration_seconds: f64,
     /// The run of which it is a retry.
     pub retry_of: Option<RunId>,
+    /// What was selected; none: every final object with all that it needs.
+    pub selection: Option<String>,
 }
 
 /// A stranger's answer to an offer, for the leader to adopt or to count as late.
@@ -277,5 +279,6 @@ pub fn summary(run: &Run) -> Option<Summary> {
         counts: finished.counts,
         duration_seconds: finished.duration_seconds,
         retry_of: run.request.as_ref().and_then(|(_, request)| request.retry_of),
+        selection: run.request.as_ref().and_then(|(_, request)| request.selection()),
     })
 }

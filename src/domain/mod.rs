@@ -20,6 +20,7 @@ pub mod problem;
 pub mod retry;
 pub mod run;
 pub mod scheduler;
+pub mod selector;
 pub mod simulation;
 pub mod wire;
 pub mod worker;

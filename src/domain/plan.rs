@@ -1,4 +1,4 @@
-//! What a run would do: the final objects and all that they need, in order.
+//! What a run would do: what is selected, else the final objects and all that they need, in order.
 //!
 //! It knows the catalogue, not the log: whether an object was loaded already is the run's business.
 
@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 use super::catalog::{Catalog, Found};
 use super::graph::Graph;
 use super::object::{Criticality, ObjectId, Stage};
-use super::problem::{Problem, Problems, Tally, Warning, WarningKind, counted};
+use super::problem::{Problems, Tally, Warning, WarningKind, counted};
+use super::selector::{Chosen, Selection};
 
 /// What to do with a parent that no entry describes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -65,11 +66,9 @@ pub struct Plan {
     ids: Vec<ObjectId>,
     /// The graph of `objects`, its nodes numbered as they are.
     pub graph: Graph,
-    /// The objects that were asked for, as places in `objects`.
-    pub targets: Vec<u32>,
     /// What is odd, the catalogue's own warnings included.
     pub warnings: Vec<Warning>,
-    /// How many active objects the targets do not need.
+    /// How many active objects are not run.
     pub not_needed: usize,
 }
 
@@ -92,39 +91,18 @@ const UNSEEN: u32 = u32::MAX;
 const NO_OBJECT: u32 = u32::MAX;
 
 impl Plan {
-    /// Plans these targets, or every active final object where there are none, and all that they need.
-    pub fn make(catalog: &Catalog, missing: Missing, targets: &[ObjectId]) -> Result<Plan, Problems> {
+    /// Plans what is selected; where nothing is, every active final object and all that it needs.
+    pub fn make(catalog: &Catalog, missing: Missing, selection: &Selection) -> Result<Plan, Problems> {
         let mut closure = Closure::new(catalog, missing);
         // Nodes are places in the catalogue's entries; behind them come the objects that no entry describes.
-        let mut wanted = Vec::new();
-        if targets.is_empty() {
-            let entries = catalog.entries().iter().enumerate();
+        let wanted: Vec<u32> = if selection.is_everything() {
+            let entries = (0..).zip(catalog.entries());
             let finals = entries.filter(|(_, entry)| entry.active && entry.stage == Stage::Application);
-            wanted.extend(finals.map(|(i, _)| i as u32));
-        }
-        for &target in targets {
-            match catalog.find(target) {
-                Some(i) if catalog.entries()[i].active => wanted.push(i as u32),
-                Some(i) => closure.problems.push(catalog.problem(
-                    &catalog.entries()[i],
-                    format!("the target {target} is inactive"),
-                    "set its EtatObjet to actif, or leave it out",
-                )),
-                None if missing == Missing::Implicit
-                    && Stage::of_id(target).is_some()
-                    && is_parent(catalog, target) =>
-                {
-                    wanted.push(closure.implicit(target));
-                }
-                None => closure.problems.push(
-                    Problem::new(
-                        format!("the target {target} is not in the catalogue"),
-                        suggestion(catalog, target),
-                    )
-                    .of_id(target),
-                ),
-            }
-        }
+            finals.map(|(node, _)| node).collect()
+        } else {
+            let chosen = selection.evaluate(catalog, missing).map_err(|found| catalog.report(found))?;
+            closure.keep_to(chosen)
+        };
         if catalog.is_ascending() {
             closure.sweep(&wanted);
         } else {
@@ -135,7 +113,7 @@ impl Plan {
         if !closure.problems.is_empty() {
             return Err(catalog.report(closure.problems));
         }
-        Ok(closure.plan(&wanted, targets.is_empty()))
+        Ok(closure.plan())
     }
 
     /// The parents that the run loads before this object, in the order of the file.
@@ -144,7 +122,7 @@ impl Plan {
         &self.ids[first as usize..satisfied as usize]
     }
 
-    /// The parents of this object that count as loaded: inactive ones, external ones.
+    /// The parents of this object that count as loaded: inactive ones, external ones, those that are not selected.
     pub fn satisfied(&self, object: &Planned) -> &[ObjectId] {
         let [_, satisfied, end] = object.parents;
         &self.ids[satisfied as usize..end as usize]
@@ -183,8 +161,12 @@ struct Closure<'a> {
     missing: Missing,
     /// Each node's level, [`UNSEEN`] where nothing needs it so far.
     levels: Vec<u32>,
-    /// Which entries are active: beside each other, they stay in the processor's cache.
-    active: Vec<bool>,
+    /// Which entries may run, being active and, where there is a selection, in it: beside each other, they stay in the
+    /// processor's cache.
+    may_run: Vec<bool>,
+    /// Whether there is a selection: then what no entry describes is run where it is in `implicit_nodes` already.
+    selected: bool,
+    outside: Option<Warning>,
     implicit_ids: Vec<ObjectId>,
     implicit_nodes: FxHashMap<ObjectId, u32>,
     external: FxHashSet<ObjectId>,
@@ -204,13 +186,32 @@ impl<'a> Closure<'a> {
             catalog,
             missing,
             levels: vec![UNSEEN; catalog.entries().len()],
-            active: catalog.entries().iter().map(|entry| entry.active).collect(),
+            may_run: catalog.entries().iter().map(|entry| entry.active).collect(),
+            selected: false,
+            outside: None,
             implicit_ids: Vec::new(),
             implicit_nodes: FxHashMap::default(),
             external: FxHashSet::default(),
             external_tally: Tally::default(),
             problems: Found::default(),
         }
+    }
+
+    /// Lets nothing run but what is chosen. The nodes of that.
+    fn keep_to(&mut self, chosen: Chosen) -> Vec<u32> {
+        let Chosen { entries, undescribed, outside } = chosen;
+        let mut nodes: Vec<u32> =
+            (0..).zip(&entries).filter(|(_, chosen)| **chosen).map(|(i, _)| i).collect();
+        nodes.extend(undescribed.into_iter().map(|id| self.implicit(id)));
+        self.may_run = entries;
+        self.selected = true;
+        self.outside = outside;
+        nodes
+    }
+
+    /// Whether a parent that no entry describes is run.
+    fn runs_undescribed(&self, id: ObjectId) -> bool {
+        self.missing == Missing::Implicit && (!self.selected || self.implicit_nodes.contains_key(&id))
     }
 
     /// The node of an object that no entry describes. It has no parents.
@@ -224,7 +225,7 @@ impl<'a> Closure<'a> {
 
     fn parent(&mut self, child: u32, id: ObjectId, link: Option<usize>) -> Parent {
         match link {
-            Some(i) if self.active[i] => Parent::Node(i as u32),
+            Some(i) if self.may_run[i] => Parent::Node(i as u32),
             Some(_) => Parent::Satisfied,
             None => match self.missing {
                 Missing::Implicit if Stage::of_id(id).is_none() => {
@@ -237,6 +238,7 @@ impl<'a> Closure<'a> {
                     ));
                     Parent::Satisfied
                 }
+                Missing::Implicit if !self.runs_undescribed(id) => Parent::Satisfied,
                 Missing::Implicit => Parent::Node(self.implicit(id)),
                 Missing::External => {
                     if self.external.insert(id) {
@@ -269,7 +271,7 @@ impl<'a> Closure<'a> {
             for (i, entry) in entries.iter().enumerate().rev() {
                 if entry.stage == stage && needed[i] {
                     for (_, link) in catalog.links(entry) {
-                        if let Some(parent) = link.filter(|&parent| self.active[parent]) {
+                        if let Some(parent) = link.filter(|&parent| self.may_run[parent]) {
                             needed[parent] = true;
                         }
                     }
@@ -330,7 +332,7 @@ impl<'a> Closure<'a> {
             .map_or_else(|| self.implicit_ids[node as usize - entries.len()], |entry| entry.id)
     }
 
-    fn plan(mut self, wanted: &[u32], all_finals: bool) -> Plan {
+    fn plan(mut self) -> Plan {
         let catalog = self.catalog;
         let entries = catalog.entries();
         let mut order: Vec<(u32, ObjectId, u32)> = (0_u32..)
@@ -371,11 +373,11 @@ impl<'a> Closure<'a> {
         let not_needed = active - objects.iter().filter(|object| object.entry.is_some()).count();
         let mut warnings = catalog.warnings().to_vec();
         warnings.extend(self.missing_warning());
-        if all_finals && not_needed > 0 {
+        if !self.selected && not_needed > 0 {
             warnings.push(self.not_needed_warning(not_needed));
         }
-        let targets = wanted.iter().map(|&node| place[node as usize]).collect();
-        Plan { objects, ids, graph, targets, warnings, not_needed }
+        warnings.extend(self.outside.take());
+        Plan { objects, ids, graph, warnings, not_needed }
     }
 
     /// The objects in this order, and the list that their parents are ranges of.
@@ -392,14 +394,14 @@ impl<'a> Closure<'a> {
                 objects.push(Planned { id, stage, criticality, parents: [first; 3], entry: None });
                 continue;
             };
-            let runs = |link: Option<usize>| match link {
-                Some(i) => self.active[i],
-                None => self.missing == Missing::Implicit,
+            let runs = |id: ObjectId, link: Option<usize>| match link {
+                Some(i) => self.may_run[i],
+                None => self.runs_undescribed(id),
             };
-            ids.extend(self.catalog.links(entry).filter(|&(_, link)| runs(link)).map(|(id, _)| id));
+            ids.extend(self.catalog.links(entry).filter(|&(id, link)| runs(id, link)).map(|(id, _)| id));
             let middle = ids.len() as u32;
             if (middle - first) as usize != self.catalog.parents(entry).len() {
-                ids.extend(self.catalog.links(entry).filter(|&(_, link)| !runs(link)).map(|(id, _)| id));
+                ids.extend(self.catalog.links(entry).filter(|&(id, link)| !runs(id, link)).map(|(id, _)| id));
             }
             let (stage, criticality) = (entry.stage, entry.criticality);
             let parents = [first, middle, ids.len() as u32];
@@ -440,51 +442,4 @@ impl<'a> Closure<'a> {
         );
         Warning { kind: WarningKind::NotNeeded, count, ids: ids.take(10).collect(), message }
     }
-}
-
-/// Whether any entry names this id as a parent.
-fn is_parent(catalog: &Catalog, id: ObjectId) -> bool {
-    catalog.entries().iter().any(|entry| entry.active && catalog.parents(entry).contains(&id))
-}
-
-/// The ids that look most like this one.
-fn suggestion(catalog: &Catalog, id: ObjectId) -> String {
-    let text = id.to_string();
-    let mut near: Vec<(usize, u64, ObjectId)> = Vec::new();
-    for entry in catalog.entries().iter().filter(|entry| entry.active) {
-        near.push((edits(&text, &entry.id.to_string()), entry.id.0.abs_diff(id.0), entry.id));
-        if near.len() > 64 {
-            near.sort_unstable();
-            near.truncate(3);
-        }
-    }
-    near.sort_unstable();
-    match near.first() {
-        Some(&(closest, ..)) if closest <= 2 => {
-            let ids = near.iter().take(3).filter(|found| found.0 == closest).map(|found| found.2.to_string());
-            format!("did you mean {}?", ids.collect::<Vec<_>>().join(", "))
-        }
-        _ => "korch plan lists the ids".to_owned(),
-    }
-}
-
-/// How many digits must be changed, added, dropped or swapped to get from one to the other.
-fn edits(a: &str, b: &str) -> usize {
-    let (a, b) = (a.as_bytes(), b.as_bytes());
-    let mut rows = vec![vec![0_usize; b.len() + 1]; a.len() + 1];
-    for i in 0..=a.len() {
-        for j in 0..=b.len() {
-            rows[i][j] = if i == 0 || j == 0 {
-                i + j
-            } else {
-                let change = rows[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
-                let mut best = change.min(rows[i - 1][j] + 1).min(rows[i][j - 1] + 1);
-                if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
-                    best = best.min(rows[i - 2][j - 2] + 1);
-                }
-                best
-            };
-        }
-    }
-    rows[a.len()][b.len()]
 }

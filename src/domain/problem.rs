@@ -92,6 +92,16 @@ impl Problems {
     }
 }
 
+impl Problems {
+    /// A report of these too, behind the others.
+    #[must_use]
+    pub fn and(mut self, more: Vec<Problem>) -> Problems {
+        self.count += more.len();
+        self.problems.extend(more);
+        self
+    }
+}
+
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for problem in self.problems.iter().take(SHOWN_PROBLEMS) {
@@ -146,6 +156,8 @@ pub enum WarningKind {
     MissingParent,
     /// Objects that no final object needs.
     NotNeeded,
+    /// Parents that are not selected: they count as loaded.
+    NotSelected,
 }
 
 /// A warning in the making: counts objects and shows the first few.

@@ -45,7 +45,8 @@ impl Event {
             "RunRequested" => {
                 run.get_or_insert(RunId::of_place(place.partition, place.offset));
                 Body::RunRequested(Request {
-                    targets: read_targets(wire.targets)?,
+                    targets: read_selectors(wire.targets, "targets")?,
+                    exclude: read_selectors(wire.exclude, "exclude")?,
                     requested_by: wire.requested_by.and_then(read_text),
                     retries: optional(wire.retries, "retries")?,
                     retry_of: optional(wire.retry_of, "retry_of")?,
@@ -137,6 +138,9 @@ impl Serialize for Event {
         match &self.body {
             Body::RunRequested(request) => {
                 map.serialize_entry("targets", &request.targets)?;
+                if !request.exclude.is_empty() {
+                    map.serialize_entry("exclude", &request.exclude)?;
+                }
                 map.serialize_entry("requested_by", &request.requested_by)?;
                 if let Some(retries) = request.retries {
                     map.serialize_entry("retries", &retries)?;
@@ -219,6 +223,8 @@ struct Wire<'a> {
     #[serde(borrow, default)]
     targets: Option<&'a RawValue>,
     #[serde(borrow, default)]
+    exclude: Option<&'a RawValue>,
+    #[serde(borrow, default)]
     requested_by: Option<&'a RawValue>,
     #[serde(borrow, default)]
     retries: Option<&'a RawValue>,
@@ -270,20 +276,20 @@ fn read_id(raw: Option<&RawValue>) -> Option<ObjectId> {
     (id <= MAX_OBJECT_ID).then_some(ObjectId(id))
 }
 
-/// Targets as strings, numbers, or a mix.
-fn read_targets(raw: Option<&RawValue>) -> Result<Vec<String>, Reject> {
+/// Selectors as strings, ids as numbers, or a mix.
+fn read_selectors(raw: Option<&RawValue>, field: &'static str) -> Result<Vec<String>, Reject> {
     #[derive(Deserialize)]
     #[serde(untagged)]
-    enum Target {
+    enum Selector {
         Text(String),
         Id(u64),
     }
-    let targets: Vec<Target> = optional(raw, "targets")?.unwrap_or_default();
-    Ok(targets
+    let selectors: Vec<Selector> = optional(raw, field)?.unwrap_or_default();
+    Ok(selectors
         .into_iter()
-        .map(|target| match target {
-            Target::Text(text) => text,
-            Target::Id(id) => id.to_string(),
+        .map(|selector| match selector {
+            Selector::Text(text) => text,
+            Selector::Id(id) => id.to_string(),
         })
         .collect())
 }
@@ -383,6 +389,7 @@ mod tests {
         let bodies = [
             Body::RunRequested(Request {
                 targets: vec!["3005".into()],
+                exclude: vec!["stage:ingest".into()],
                 requested_by: None,
                 retries: Some(2),
                 retry_of: Some(RunId(Uuid::from_u128(7))),

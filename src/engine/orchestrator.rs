@@ -287,7 +287,7 @@ impl Orchestrator {
         let request = self.view.read(|known| Some(known.history.run(run)?.request.as_ref()?.1.clone()));
         let request = request.unwrap_or_default();
         let planning = self.planning.clone();
-        let targets = request.targets.clone();
+        let (targets, exclude) = (request.targets.clone(), request.exclude.clone());
         let planned = match request.retry_of {
             Some(old) => match self.again(old) {
                 Ok(objects) => {
@@ -298,7 +298,7 @@ impl Orchestrator {
                 }
                 Err(problem) => Err(("nothing-to-retry", problem)),
             },
-            None => tokio::task::spawn_blocking(move || planning.objects(&targets))
+            None => tokio::task::spawn_blocking(move || planning.objects(&targets, &exclude))
                 .await?
                 .map_err(|problems| ("bad-catalogue", problems)),
         };

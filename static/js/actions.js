@@ -7,6 +7,7 @@ import { el } from './dom.js';
 import { number } from './format.js';
 import { t } from './i18n.js';
 import { RUN_VIEWS, go, route } from './router.js';
+import { selectionOf } from './selection.js';
 
 const SHOWN = 200; // objects in the list to choose from; a word narrows it
 const FINAL = 2; // the stage application
@@ -36,11 +37,11 @@ export const startRun = alone(async (store) => {
     body: [choice.element, said],
     action: { label: t('start.go') },
     async act() {
-      const { targets, missing } = choice.read();
+      const { selection, missing } = choice.read();
       said.replaceChildren(...(missing ? [problemsOf(new Error(t('start.none')))] : []));
       if (missing) return undefined;
       try {
-        return await post('/orchestrate', targets.length > 0 ? { targets, requested_by: BY } : { requested_by: BY });
+        return await post('/orchestrate', { ...selection, requested_by: BY });
       } catch (error) {
         said.replaceChildren(problemsOf(error));
         said.firstElementChild.focus();
@@ -126,15 +127,15 @@ function chooser(objects) {
   const more = el('p', { class: 'soft', role: 'status' });
   const search = el('input', { type: 'search', placeholder: t('start.search'), 'aria-label': t('start.search'), on: { input: fill, keydown: notSubmit } });
   const free = el('input', {
-    id: 'start-ids', type: 'text', autocomplete: 'off', spellcheck: 'false', inputmode: 'text', placeholder: '3005, 3012',
-    'aria-describedby': 'start-ids-help',
+    id: 'start-selectors', type: 'text', autocomplete: 'off', autocapitalize: 'off', spellcheck: 'false', placeholder: '+3005 2002+1 source:Sage --exclude 2005',
+    'aria-describedby': 'start-selectors-help',
   });
   const all = el('input', { type: 'radio', name: 'which', value: 'all', checked: true, autofocus: true, on: { change: toggle } });
   const some = el('input', { type: 'radio', name: 'which', value: 'some', on: { change: toggle } });
   const part = el('fieldset', { class: 'chosen', hidden: true, 'aria-label': t('start.some') },
     objects.length > 0 ? [search, list, more] : el('p', { class: 'soft', text: t('start.unknown') }),
-    el('label', { for: 'start-ids', class: 'label', text: t('start.ids') }), free,
-    el('p', { id: 'start-ids-help', class: 'soft', text: t('start.ids-help') }));
+    el('label', { for: 'start-selectors', class: 'label', text: t('start.selectors') }), free,
+    el('p', { id: 'start-selectors-help', class: 'soft', text: t('start.selectors-help') }));
 
   function toggle() {
     part.hidden = !some.checked;
@@ -179,10 +180,11 @@ function chooser(objects) {
         el('label', null, some, el('span', null, el('b', { text: t('start.some') }), el('small', { text: t('start.some-help') })))),
       part),
     read() {
-      if (all.checked) return { targets: [], missing: false };
-      const typed = free.value.split(/[\s,;]+/).filter(Boolean);
-      const targets = [...new Set([...[...chosen].map(String), ...typed])];
-      return { targets, missing: targets.length === 0 };
+      if (all.checked) return { selection: {}, missing: false };
+      const { targets: typed, exclude } = selectionOf(free.value);
+      const targets = [...new Set([...[...chosen].map((id) => `+${id}`), ...typed])]; // a chosen object runs with what it needs
+      const missing = targets.length === 0 && exclude.length === 0;
+      return { selection: exclude.length > 0 ? { targets, exclude } : { targets }, missing };
     },
   };
 }

@@ -107,7 +107,7 @@ function pickerOf(store) {
     list();
     if (select.value !== route.run) select.value = route.run;
     const { run } = store;
-    select.title = run ? [run.run_id, run.requested_by, run.reason].filter(Boolean).join(' · ') : '';
+    select.title = run ? [run.run_id, run.requested_by, run.selection, run.reason].filter(Boolean).join(' · ') : '';
     const was = run ? stateAt(run, store.time) : '';
     if (was === badge) return;
     badge = was;

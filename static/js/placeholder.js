@@ -77,6 +77,7 @@ function queued(root, store) {
     frame(root,
       el('h2', { text: t('queued.title') }),
       el('p', { text: t('queued.asked', { by: run.requested_by || '–', time: clock(run.requested_at) }) }),
+      run.selection ? el('p', null, el('code', { text: run.selection })) : null,
       led ? null : el('p', { class: 'problem', text: t('queued.no-leader') }),
       before.length > 0 ? [el('p', { text: t('queued.before', { n: before.length }) }), el('ul', { class: 'runs-before' }, before.slice(0, BEFORE).map((other) =>
         el('li', null, stateBadge(other.state, 'run'), ' ', el('a', {

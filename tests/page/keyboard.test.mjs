@@ -75,8 +75,8 @@ pageTest('a run by the keyboard alone', { args: ['--delay', '300ms'] }, async ({
   await page.keyboard.press('Enter');
   await page.getByRole('dialog').waitFor();
   await page.keyboard.press('ArrowDown'); // only some objects
-  await tabTo(page, 'the ids', (at) => at.id === 'start-ids');
-  await page.keyboard.type('3007 3001');
+  await tabTo(page, 'the selectors', (at) => at.id === 'start-selectors');
+  await page.keyboard.type('+3007 +3001');
   await tabTo(page, 'the start of the run', called(t('start.go')));
   await page.keyboard.press('Enter');
   await page.getByRole('dialog').waitFor({ state: 'detached' });

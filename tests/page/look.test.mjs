@@ -129,7 +129,7 @@ pageTest('who wants no motion gets none', { args: ['--delay', '30s'] }, async ({
 pageTest('an address shows what it showed', { args: ['--delay', '0s'] }, async ({ korch, open }) => {
   const run = await korch.run();
   await korch.finished(run);
-  await korch.finished(await korch.run(['3002']));
+  await korch.finished(await korch.run(['+3002']));
   const page = await open({ address: `#/runs/${run}/table?state=failed,skipped&sort=-id&object=2005`, expected: [/status of 404/] });
   const filtered = async () => {
     await rowsIn(page, { 2005: 'failed', 3007: 'skipped' });

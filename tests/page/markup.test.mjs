@@ -90,7 +90,7 @@ for (const locale of ['en-US', 'fr-FR']) {
     const dialog = page.getByRole('dialog');
     await dialog.getByRole('radio', { name: text('start.some') }).check();
     await shows(page, 'dialog .choices', evil('name of 3001'));
-    await dialog.getByRole('textbox', { name: text('start.ids'), exact: true }).fill(evil('target'));
+    await dialog.getByRole('textbox', { name: text('start.selectors'), exact: true }).fill(evil('target'));
     await dialog.getByRole('button', { name: text('start.go'), exact: true }).click();
     await dialog.getByRole('alert').waitFor();
     await shows(page, 'dialog [role=alert]', '<img');

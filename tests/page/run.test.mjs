@@ -91,7 +91,7 @@ pageTest('a run is cancelled in the middle', { args: GATED }, async ({ korch, op
   await button(page, 'cancel.button').waitFor({ state: 'hidden' });
 });
 
-pageTest('a run of chosen final objects', { args: ['--delay', '0s'] }, async ({ open }) => {
+pageTest('a run of chosen final objects', { args: ['--delay', '0s'] }, async ({ korch, open }) => {
   const page = await open();
   await button(page, 'start.button').click();
   const dialog = page.getByRole('dialog', { name: t('start.title') });
@@ -100,10 +100,34 @@ pageTest('a run of chosen final objects', { args: ['--delay', '0s'] }, async ({ 
   await dialog.getByText(t('start.none')).waitFor();
   await dialog.getByRole('searchbox', { name: t('start.search') }).fill('portefeuille');
   await dialog.getByRole('checkbox', { name: /3005/ }).check();
-  await dialog.getByLabel(t('start.ids')).fill('3002');
+  await dialog.getByLabel(t('start.selectors')).fill('+3002');
   await dialog.getByRole('button', { name: t('start.go'), exact: true }).click();
-  await runIn(page, 'succeeded');
+  const first = await runIn(page, 'succeeded');
   assert.deepEqual(Object.keys(await states(page)), ['1001', '1003', '1007', '1008', '2001', '2002', '2004', '3002', '3005']);
+  assert.equal((await korch.get(`runs/${first}?state=`)).selection, '+3005 +3002', 'a chosen object runs with what it needs');
+});
+
+pageTest('a run of a selection that is typed, and what is said of a wrong one', { args: ['--delay', '0s', '--fail-ids', ''] }, async ({ korch, open }) => {
+  const page = await open({ expected: [/status of 422/] });
+  await button(page, 'start.button').click();
+  const dialog = page.getByRole('dialog', { name: t('start.title') });
+  await dialog.getByRole('radio', { name: t('start.some') }).check();
+  const field = dialog.getByLabel(t('start.selectors'));
+  await field.fill('stge:ingest 3050 --exclude Clients');
+  await field.press('Enter');
+  const told = dialog.getByRole('alert');
+  for (const said of ['did you mean stage:?', 'did you mean 3005?', 'the exclusion "Clients", character 1: "Clients" is no id']) await told.getByText(said).first().waitFor();
+  assert.equal((await korch.get('runs')).runs.length, 0, 'nothing is asked for that cannot be planned');
+  await field.fill('+3005,stage:standardize 1+name:"Rentabilité des projets" --exclude 2004');
+  await field.press('Enter');
+  const run = await runIn(page, 'succeeded');
+  const { objects, selection } = await korch.get(`runs/${run}`);
+  assert.equal(selection, '+3005,stage:standardize 1+name:"Rentabilité des projets" --exclude 2004');
+  const shown = await states(page);
+  assert.deepEqual(Object.keys(shown), objects.map(({ id }) => String(id)).sort());
+  assert.ok('3007' in shown && !('2004' in shown) && !('1001' in shown), JSON.stringify(shown));
+  await page.locator('#tabs').getByRole('link', { name: t('view.runs') }).click();
+  await page.getByRole('cell', { name: selection }).waitFor();
 });
 
 pageTest('a catalogue that cannot be run says why', { catalogue: [{ IdObjet: 3001, IdObjet_Parent: '3002' }, { IdObjet: 3002, IdObjet_Parent: '3001' }] }, async ({ open }) => {

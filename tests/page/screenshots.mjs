@@ -35,7 +35,7 @@ const SIZES = { wide: { width: 1440, height: 900 }, narrow: { width: 360, height
 
 const korch = await Korch.start({ catalogue: company(), args: ['--exec', EXEC, '--slots', '12'] });
 try {
-  for (const targets of [['3001', '3002'], ['3040']]) await korch.finished(await korch.run(targets));
+  for (const targets of [['+3001', '+3002'], ['+3040']]) await korch.finished(await korch.run(targets));
   const hold = path.join(korch.dir, 'hold');
   writeFileSync(hold, '');
   const held = await korch.run();

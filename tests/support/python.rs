@@ -20,6 +20,12 @@ pub fn schemathesis() -> Option<&'static Path> {
     told(PYTHON.get_or_init(|| make("python-openapi", "tests/openapi/requirements.txt")))
 }
 
+/// What selectors are compared with; as above.
+pub fn networkx() -> Option<&'static Path> {
+    static PYTHON: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    told(PYTHON.get_or_init(|| make("python-selectors", "tests/selectors/requirements.txt")))
+}
+
 fn told(python: &'static Result<PathBuf, String>) -> Option<&'static Path> {
     match python {
         Ok(python) => Some(python),

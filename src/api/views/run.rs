@@ -45,6 +45,9 @@ pub(in crate::api) struct RunView {
     pub(in crate::api) counts: Counts,
     /// The run of which it is a retry.
     pub(in crate::api) retry_of: Option<RunId>,
+    /// What was selected, as the command line has it, at most 200 characters; null: every final object with all that it
+    /// needs, or what a retry runs.
+    pub(in crate::api) selection: Option<String>,
     /// From request to end; of a run that goes on, until now.
     pub(in crate::api) duration_seconds: Option<f64>,
 }
@@ -74,6 +77,7 @@ impl RunView {
                 None => "queued",
             },
             retry_of: run.request.as_ref().and_then(|(_, request)| request.retry_of),
+            selection: run.request.as_ref().and_then(|(_, request)| request.selection()),
             requested_by: run.request.as_ref().and_then(|(_, request)| request.requested_by.clone()),
             requested_at: requested_at.map(time_text),
             planned_at: run.planned_at.map(time_text),
@@ -94,6 +98,7 @@ impl RunView {
             run_id: summary.run_id,
             state: summary.outcome.name(),
             retry_of: summary.retry_of,
+            selection: summary.selection.clone(),
             requested_by: summary.requested_by.clone(),
             requested_at: summary.requested_at.map(time_text),
             planned_at: None,

@@ -15,6 +15,7 @@ const KEPT_CHARS = 32 * 1024; // of one event's text: a plan's parts have half a
 const SHOWN_CHARS = 300;
 const FOLDED_CHARS = 4096;
 const BECAUSE = 10;
+const SELECTORS = 20;
 
 /**
  * @typedef {object} Line
@@ -28,7 +29,7 @@ const BECAUSE = 10;
  * @property {number|null} seconds  how long the work took
  * @property {string} outcome  a finished run's
  * @property {string} cause  of another attempt
- * @property {string} note  its error, a reason, who asked
+ * @property {string} note  its error, a reason, what is asked for and by whom
  * @property {string} because  the ids of the objects for which it is skipped
  * @property {string} text  its JSON on one line, the beginning of it where it is very long
  * @property {number} chars  how long its JSON is
@@ -70,7 +71,14 @@ function keyOf(whole) {
 function noteOf(event, meta) {
   const part = event?.event_type === 'RunPlanned' && Number.isInteger(event.parts) && event.parts > 1 ? `${Number(event.part) + 1} / ${event.parts}` : null;
   const epoch = event?.event_type === 'OrchestratorElected' && event.epoch !== undefined ? `epoch ${event.epoch}` : null;
-  return [meta.error, event?.reason, part, epoch, event?.requested_by].filter((said) => said !== null && said !== undefined && said !== '').map(brief).join(' · ');
+  return [meta.error, event?.reason, part, epoch, selectionOf(event), event?.requested_by].filter((said) => said !== null && said !== undefined && said !== '').map(brief).join(' · ');
+}
+
+/** What a request selects, as the command line takes it. */
+function selectionOf(event) {
+  if (event?.event_type !== 'RunRequested') return null;
+  const list = (value) => (Array.isArray(value) ? value.slice(0, SELECTORS).map(brief) : []);
+  return [...list(event.targets), ...list(event.exclude).map((selector) => `--exclude ${selector}`)].join(' ');
 }
 
 function brief(value) {
