@@ -125,9 +125,11 @@ fn what_a_stack_has_not_is_left_out() {
 
 #[test]
 fn an_address_that_is_none_is_a_usage_error() {
-    let ended = ended(korch(&["doctor", "--without", "kafka", "--loki", "loki:3100"]));
-    assert_eq!(ended.code, Some(2), "{}", ended.err);
-    assert!(ended.err.contains("--loki loki:3100: it looks like http://"), "{}", ended.err);
+    for flag in ["--server", "--ui", "--prometheus", "--grafana", "--loki", "--alloy"] {
+        let ended = ended(korch(&["doctor", "--without", "kafka", flag, "host:3100"]));
+        assert_eq!(ended.code, Some(2), "{flag}: {}", ended.err);
+        assert!(ended.err.contains(&format!("{flag} host:3100: it looks like http://")), "{}", ended.err);
+    }
 }
 
 #[test]

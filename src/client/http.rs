@@ -123,7 +123,7 @@ impl Server {
         Server::named("--server", url, "KORCH_API_TOKEN", std::env::var("KORCH_API_TOKEN").ok())
     }
 
-    /// Somebody who is no korch, at an address of the same form that this flag gives, and that is never shown korch's token.
+    /// Whoever is at an address of the same form that this flag gives, a korch or not. It is not shown korch's token.
     ///
     /// # Errors
     /// When that is no such address.

@@ -68,10 +68,12 @@ fn last_run(findings: &mut Findings, run: &RunDetail) {
             "`korch plan` names what is wrong with the catalogue",
         );
     } else if counts.failed > 0 {
+        let retries =
+            if line.state == "running" { "can run it again once this run is over" } else { "runs it again" };
         findings.warn(
             "latest run",
             found,
-            "`korch status` names what failed and why, `korch retry` runs it again",
+            format!("`korch status` names what failed and why, `korch retry` {retries}"),
         );
     } else {
         findings.ok("latest run", found);

@@ -102,7 +102,7 @@ async fn look(args: DoctorArgs) -> anyhow::Result<Exit> {
         ask("korch", korch::look(server, args.foreign_stage.clone()).boxed_local());
     }
     if asked(Part::Ui) {
-        ask("page", korch::look_at_page(Server::new(&args.ui)?).boxed_local());
+        ask("page", korch::look_at_page(Server::stranger("--ui", &args.ui, None)?).boxed_local());
     }
     if asked(Part::Prometheus) {
         ask(
