@@ -72,14 +72,12 @@ impl Planning {
             .objects
             .iter()
             .map(|planned| PlannedObject {
-                id: planned.id,
-                stage: planned.stage,
-                criticality: planned.criticality,
                 parents: plan.parents(planned).to_vec(),
                 satisfied: plan.satisfied(planned).to_vec(),
                 entry: planned
                     .entry
                     .and_then(|entry| one_line(catalog.raw(&catalog.entries()[entry as usize]))),
+                ..PlannedObject::new(planned.id, planned.stage, planned.criticality)
             })
             .collect();
         Ok((objects, plan.warnings))

@@ -128,7 +128,7 @@ impl Summary {
     pub fn write(&self, out: &mut dyn Write) -> io::Result<()> {
         /// More failures or skips than this are counted, not listed: the page and `--output json` have all of them.
         const LISTED: usize = 50;
-        let Counts { objects, loaded, failed, skipped } = self.counts;
+        let Counts { objects, loaded, failed, skipped, .. } = self.counts;
         let reason = self.reason.as_deref().map(|reason| format!(" ({reason})")).unwrap_or_default();
         writeln!(out, "run {} {}{reason}", self.run_id, self.outcome.name())?;
         writeln!(out, "  {objects} objects: {loaded} loaded, {failed} failed, {skipped} skipped")?;

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use korch::domain::attempt::Phase;
 use korch::domain::board::Board;
 use korch::domain::event::{
-    Answer, AnswerMeta, Body, CancelRequest, Cause, Epoch, Event, Outcome, Place, PlannedObject, Request,
+    Answer, AnswerMeta, Body, Asked, Cause, Epoch, Event, Outcome, Place, PlannedObject, Request,
     RunId,
 };
 use korch::domain::history::History;
@@ -448,7 +448,7 @@ fn the_end_of_a_run() {
     let outcome = |desk: &Desk| desk.history.run(RUN).unwrap().finished.as_ref().unwrap().1.outcome;
     assert_eq!(outcome(&desk), Outcome::Succeeded);
     // Somebody stops it, planned or not.
-    let cancel = Body::RunCancelRequested(CancelRequest { requested_by: Some("ann".into()) });
+    let cancel = Body::RunAskeded(Asked { requested_by: Some("ann".into()) });
     for planned in [true, false] {
         let mut desk = if planned { one_assigned(0) } else { Desk::new(&[]) };
         desk.request(RUN, 0);
@@ -508,7 +508,7 @@ fn a_plan_in_parts_makes_the_same_board() {
         desk.append_event(event);
     }
     let board = desk.board();
-    assert_eq!((board.len(), board.retries()), (900, 2));
+    assert_eq!((board.len(), board.rules().retries), (900, 2));
     for (known, planned) in board.objects().iter().zip(&objects) {
         assert_eq!(serde_json::to_string(known).unwrap(), serde_json::to_string(planned).unwrap());
     }
@@ -526,7 +526,7 @@ fn a_decision_after_a_higher_election_is_void() {
         desk.append_event(event);
     }
     assert_eq!(desk.phase(1001), Phase::Waiting);
-    let cancelled = Body::RunCancelRequested(CancelRequest::default());
+    let cancelled = Body::RunAskeded(Asked::default());
     desk.append(Some(RUN), None, cancelled);
     let end = desk.look().events.remove(0);
     desk.append_event(Event { epoch: Some(1), ..end.clone() });

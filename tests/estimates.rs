@@ -110,7 +110,7 @@ impl World {
     fn story(&self, id: u64, expected: &[(Phase, i64)]) {
         let board = self.board(RUN);
         let i = board.position(ObjectId(id)).unwrap();
-        let story = board.attempts(i).story(board.retries());
+        let story = board.attempts(i).story(board.rules().retries);
         let told: Vec<(Phase, i64)> =
             story.iter().map(|Step { phase, at, .. }| (*phase, at.as_millisecond() - 1_000_000)).collect();
         assert_eq!(told, expected);

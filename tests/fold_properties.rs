@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use korch::domain::attempt::{Attempts, Phase};
 use korch::domain::board::Board;
 use korch::domain::event::{
-    Answer, AnswerMeta, Body, CancelRequest, Epoch, Event, Outcome, Place, PlanPart, PlannedObject, Request,
+    Answer, AnswerMeta, Body, Asked, Epoch, Event, Outcome, Place, PlanPart, PlannedObject, Request,
     RunId,
 };
 use korch::domain::history::History;
@@ -72,7 +72,7 @@ fn check_seed(seed: u64, seen: &mut Seen) {
 /// What is told of an object ends where it stands, and its times never go back.
 fn check_stories(seed: u64, board: &Board) {
     for i in 0..board.len() {
-        let story = board.attempts(i).story(board.retries());
+        let story = board.attempts(i).story(board.rules().retries);
         let last = story.last().map_or(Phase::Waiting, |last| last.phase);
         assert_eq!(last, board.phase(i), "seed {seed}: {:?} tells {story:?}", board.attempts(i));
         assert!(story.is_sorted_by_key(|step| step.at), "seed {seed}: {story:?}");
@@ -297,7 +297,7 @@ fn check_run(seed: u64, id: RunId, history: &History, naive: &Naive) {
         return;
     };
     let Some(board) = run.board() else { panic!("seed {seed}: a complete plan and no board") };
-    assert_eq!((board.len(), board.retries()), (plan.len(), retries), "seed {seed}");
+    assert_eq!((board.len(), board.rules().retries), (plan.len(), retries), "seed {seed}");
     let phases: BTreeMap<ObjectId, Phase> =
         plan.keys().map(|&object| (object, naive.phase(id, object, retries))).collect();
     let place = |object: &ObjectId| board.position(*object).unwrap();
@@ -695,7 +695,7 @@ impl World {
 
     fn cancel(&mut self) {
         let Some(run) = self.history.active().map(|run| run.id) else { return };
-        let body = Body::RunCancelRequested(CancelRequest { requested_by: Some("a test".into()) });
+        let body = Body::RunAskeded(Asked { requested_by: Some("a test".into()) });
         self.append(Event { at: self.wall(), run: Some(run), epoch: None, body });
     }
 }

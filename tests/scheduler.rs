@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use korch::domain::event::{
-    Answer, AnswerMeta, Body, CancelRequest, Event, Place, PlannedObject, Request, RunId,
+    Answer, AnswerMeta, Body, Asked, Event, Place, PlannedObject, Request, RunId,
 };
 use korch::domain::history::{History, StrangersAnswer};
 use korch::domain::member::{Heartbeat, Held, Member, Members, WorkerState};
@@ -365,13 +365,13 @@ fn the_queue_keeps_its_order_and_a_cancelled_run_makes_room() {
     world.request(2);
     world.beat("a", 10, 1, &[]);
     world.decide();
-    let cancel = CancelRequest { requested_by: Some("me".into()) };
-    world.say(1, Body::RunCancelRequested(cancel));
+    let cancel = Asked { requested_by: Some("me".into()) };
+    world.say(1, Body::RunAskeded(cancel));
     assert_eq!(world.decide(), ["cancelled cancelled by me 0/0/0 of 1"]);
     assert_eq!(world.decide(), ["plan 3"]);
     let queue: Vec<u128> = world.history.queue().iter().map(|run| run.id.0.as_u128()).collect();
     assert_eq!(queue, [2]);
-    world.say(3, Body::RunCancelRequested(CancelRequest::default()));
+    world.say(3, Body::RunAskeded(Asked::default()));
     assert_eq!(world.decide(), ["cancelled - 0/0/0 of 0"]);
     assert_eq!(world.decide(), ["plan 2"]);
 }
@@ -385,7 +385,7 @@ fn a_run_cancelled_while_it_waits_for_its_turn_ends_at_once() {
     world.pass(100);
     world.request(3);
     world.beat("a", 10, 1, &[]);
-    world.say(2, Body::RunCancelRequested(CancelRequest::default()));
+    world.say(2, Body::RunAskeded(Asked::default()));
     assert_eq!(world.decide(), ["ready 1001#1", "1001#1 to a", "cancelled - 0/0/0 of 0"]);
     assert_eq!(world.decide(), [""; 0]);
     world.answer(1001, 1, None);

@@ -19,6 +19,7 @@ use super::{Answer, Ctx, Shared, blocking, json, publish};
 use crate::domain::event::{self, Body, RunId};
 use crate::domain::object::ObjectId;
 use crate::domain::retry;
+use crate::domain::rules::RulesAsked;
 
 /// How long a request waits for its run to be planned.
 const PLAN_WAIT: Duration = Duration::from_secs(5);
@@ -109,7 +110,13 @@ pub(super) async fn orchestrate(
     let (targets, exclude) = (texts(wish.targets), texts(wish.exclude));
     refuse_bad(&shared, &targets, &exclude).await?;
     let requested_by = Some(wish.requested_by.unwrap_or_else(|| "api".into()));
-    ask(&shared, event::Request { targets, exclude, requested_by, retries, retry_of: None }).await
+    ask(&shared, event::Request {
+        targets,
+        exclude,
+        requested_by,
+        rules: RulesAsked { retries, ..RulesAsked::default() },
+        ..event::Request::default()
+    }).await
 }
 
 /// The body of `POST /runs/{id}/retry`.
@@ -153,7 +160,7 @@ pub(super) async fn retry(
             let text = format!("run {old} is not over: wait for its end, or cancel it first");
             return Err(Problem::conflict(text));
         }
-        if run.board().is_none_or(|board| retry::again(board).is_empty()) {
+        if run.board().is_none_or(|board| retry::again(board, &[]).is_err()) {
             return Err(Problem::conflict(format!("nothing failed in run {old}: there is nothing to retry")));
         }
         Ok(())
@@ -161,7 +168,12 @@ pub(super) async fn retry(
     // A catalogue that is bad now is refused now.
     refuse_bad(&shared, &[], &[]).await?;
     let requested_by = Some(wish.requested_by.unwrap_or_else(|| "api".into()));
-    let request = event::Request { requested_by, retries, retry_of: Some(old), ..event::Request::default() };
+    let request = event::Request {
+        requested_by,
+        rules: RulesAsked { retries, ..RulesAsked::default() },
+        retry_of: Some(old),
+        ..event::Request::default()
+    };
     ask(&shared, request).await
 }
 

@@ -19,7 +19,7 @@ use super::ask::{LimitQuery, body, limit, path, query};
 use super::problem::Problem;
 use super::{Answer, Ctx, Shared, blocking, json, json_bytes, publish, views};
 use crate::domain::attempt::Phase;
-use crate::domain::event::{self, Body, CancelRequest, RunId};
+use crate::domain::event::{self, Asked, Body, RunId};
 use crate::domain::history::History;
 use crate::domain::run::Run;
 
@@ -272,6 +272,6 @@ pub(super) async fn cancel(
         Some(false) => {}
     }
     let requested_by = Some(wish.requested_by.unwrap_or_else(|| "api".into()));
-    publish(&shared.api, run_id, Body::RunCancelRequested(CancelRequest { requested_by })).await?;
+    publish(&shared.api, run_id, Body::RunCancelRequested(Asked { requested_by })).await?;
     json(StatusCode::ACCEPTED, &CancelAccepted { status: "ok", run_id })
 }

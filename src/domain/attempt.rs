@@ -9,7 +9,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::event::{Answer, Assigned, Cause, Epoch, Place, Ready, Skipped};
+use super::event::{Answer, Assigned, Cause, Epoch, Marked, MarkedAs, Place, Ready, Skipped, Version};
+use super::object::ObjectId;
 
 /// So much of an error or of stderr is kept in memory; the log has all of it.
 const KEPT_TEXT_BYTES: usize = 4096;
@@ -79,6 +80,10 @@ pub struct Attempts {
     /// By number, ascending.
     attempts: Vec<Attempt>,
     skipped: Option<Skip>,
+    /// That somebody says that it is loaded, or that it failed for good.
+    marked: [Option<Box<Mark>>; 2],
+    /// The plan counts it as loaded: an earlier run's version is fresh enough.
+    reused: Option<Version>,
 }
 
 /// A step in an object's story: the phase that it came to, and when.
@@ -88,7 +93,7 @@ pub struct Step<'a> {
     pub phase: Phase,
     /// When, by the clock of whoever said so, and no earlier than the step before.
     pub at: Timestamp,
-    /// The attempt; none: it was skipped.
+    /// The attempt; none: it was skipped, marked or reused.
     pub attempt: Option<&'a Attempt>,
 }
 
@@ -96,7 +101,22 @@ pub struct Step<'a> {
 #[derive(Clone, Debug, PartialEq)]
 struct Skip {
     at: Timestamp,
-    because: Box<[super::object::ObjectId]>,
+    /// The attempt that was not to be.
+    attempt: u32,
+    because: Box<[ObjectId]>,
+}
+
+/// That somebody says what an object is, whatever its attempts say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// When, by their clock.
+    pub at: Timestamp,
+    /// As what.
+    pub state: MarkedAs,
+    /// Why.
+    pub because: Option<String>,
+    /// Who.
+    pub requested_by: Option<String>,
 }
 
 /// One try at an object.
@@ -106,6 +126,8 @@ pub struct Attempt {
     pub number: u32,
     /// The offer.
     pub offer: Option<Offer>,
+    /// The objects before it whose last good version serves in place of this run's.
+    pub degraded: Box<[ObjectId]>,
     /// The assignment.
     pub assignment: Option<Assignment>,
     /// The first answer.
@@ -164,6 +186,13 @@ pub struct Failure {
     pub stderr: Option<String>,
 }
 
+impl Attempt {
+    /// Whether it loaded the object.
+    pub fn is_loaded(&self) -> bool {
+        self.answer.as_ref().is_some_and(|answer| answer.failure.is_none())
+    }
+}
+
 impl Attempts {
     /// The attempts, by number.
     pub fn all(&self) -> &[Attempt] {
@@ -176,8 +205,47 @@ impl Attempts {
     }
 
     /// The failed ancestors, if the object was skipped.
-    pub fn because(&self) -> Option<&[super::object::ObjectId]> {
+    pub fn because(&self) -> Option<&[ObjectId]> {
         self.skipped.as_ref().map(|skip| &*skip.because)
+    }
+
+    /// What somebody says of it: that it is loaded counts before that it failed.
+    pub fn marked(&self) -> Option<&Mark> {
+        self.marked.iter().flatten().next().map(|mark| &**mark)
+    }
+
+    fn is_marked(&self, state: MarkedAs) -> bool {
+        self.marked().is_some_and(|mark| mark.state == state)
+    }
+
+    /// The version of an earlier run that counts as this run's.
+    pub fn reused(&self) -> Option<Version> {
+        self.reused
+    }
+
+    pub(super) fn reuse(&mut self, version: Option<Version>) {
+        self.reused = version;
+    }
+
+    /// The objects before it whose last good version served, or is to serve, in place of this run's.
+    pub fn degraded(&self) -> &[ObjectId] {
+        if self.reused.is_some() || self.is_marked(MarkedAs::Loaded) {
+            return &[];
+        }
+        let loaded = self.attempts.iter().find(|attempt| attempt.is_loaded());
+        loaded.or(self.attempts.last()).map_or(&[], |attempt| &attempt.degraded)
+    }
+
+    /// How many attempts failed.
+    pub fn failures(&self) -> u32 {
+        let failed = self.attempts.iter().filter(|attempt| attempt.answer.is_some());
+        u32::try_from(failed.count()).unwrap_or(u32::MAX)
+    }
+
+    /// The number of the attempt that comes next.
+    pub(super) fn next_number(&self) -> u32 {
+        let last = self.attempts.last().map_or(0, |last| last.number);
+        last.max(self.skipped.as_ref().map_or(0, |skip| skip.attempt)).saturating_add(1)
     }
 
     /// The answer that made it loaded.
@@ -242,6 +310,22 @@ impl Attempts {
             story.retain(|step| step.at <= loaded.at);
             story.push(loaded);
         }
+        if let Some(reused) = self.reused {
+            return vec![Step { phase: Phase::Loaded, at: reused.at, attempt: None }];
+        }
+        if let Some(mark) = self.marked().filter(|mark| loaded.is_none() || mark.state == MarkedAs::Loaded) {
+            let phase = match mark.state {
+                MarkedAs::Loaded => Phase::Loaded,
+                MarkedAs::Failed => Phase::Failed,
+            };
+            let at = story.last().map_or(mark.at, |last| mark.at.max(last.at));
+            if story.last().is_none_or(|last| last.phase != phase) {
+                story.push(Step { phase, at, attempt: None });
+            }
+            if phase == Phase::Loaded {
+                return story;
+            }
+        }
         if let Some(skip) = &self.skipped {
             let at = story.last().map_or(skip.at, |last| skip.at.max(last.at));
             story.push(Step { phase: Phase::Skipped, at, attempt: None });
@@ -251,30 +335,40 @@ impl Attempts {
 
     /// Where the object stands, if a failure worth it is tried again `retries` times.
     pub fn phase(&self, retries: u32) -> Phase {
-        let Some(last) = self.attempts.last() else {
-            return if self.skipped.is_some() { Phase::Skipped } else { Phase::Waiting };
-        };
+        if self.reused.is_some() || self.is_marked(MarkedAs::Loaded) {
+            return Phase::Loaded;
+        }
         if self.skipped.is_some() {
             return Phase::Skipped;
         }
         if self.loaded().is_some() {
             return Phase::Loaded;
         }
+        if self.is_marked(MarkedAs::Failed) {
+            return Phase::Failed;
+        }
+        let Some(last) = self.attempts.last() else { return Phase::Waiting };
         match (&last.answer, &last.assignment) {
             (Some(answer), _) => {
                 let retryable = answer.failure.as_ref().is_some_and(|failure| failure.retryable);
-                let failures = self.attempts.iter().filter(|attempt| attempt.answer.is_some()).count();
-                if retryable && failures <= retries as usize { Phase::Retrying } else { Phase::Failed }
+                if retryable && self.failures() <= retries { Phase::Retrying } else { Phase::Failed }
             }
             (None, Some(_)) => Phase::Running,
             (None, None) => Phase::Ready,
         }
     }
 
-    /// Folds an offer: the first of an attempt counts.
+    /// Folds an offer: the first of an attempt counts. It undoes the skip of an attempt before it.
     pub(super) fn offered(&mut self, ready: &Ready, at: Timestamp, place: Place, timestamp_us: i64) {
         let offer = Offer { at, place, timestamp_us, cause: ready.cause };
-        self.attempt(ready.attempt).offer.get_or_insert(offer);
+        let attempt = self.attempt(ready.attempt);
+        if attempt.offer.is_none() {
+            attempt.offer = Some(offer);
+            attempt.degraded = ready.degraded.clone().into_boxed_slice();
+        }
+        if self.skipped.as_ref().is_some_and(|skip| skip.attempt < ready.attempt) {
+            self.skipped = None;
+        }
     }
 
     /// Folds an assignment: the first of an attempt counts.
@@ -312,18 +406,39 @@ impl Attempts {
         });
     }
 
-    /// Folds a skip: the first counts, and an object that is loaded was not skipped.
+    /// Folds a skip: the first counts, and neither an object that is loaded was skipped nor one that was offered since.
     pub(super) fn skip(&mut self, skipped: &Skipped, at: Timestamp) {
-        if self.skipped.is_none() && self.loaded().is_none() {
-            self.skipped = Some(Skip { at, because: skipped.because.clone().into_boxed_slice() });
+        let offered = self.attempts.iter().rev().find(|attempt| attempt.offer.is_some());
+        let is_past = offered.is_some_and(|attempt| attempt.number >= skipped.attempt);
+        if self.skipped.is_none() && self.loaded().is_none() && !is_past {
+            let because = skipped.because.clone().into_boxed_slice();
+            self.skipped = Some(Skip { at, attempt: skipped.attempt, because });
         }
+    }
+
+    /// Folds a mark: the first of each kind counts.
+    pub(super) fn mark(&mut self, marked: &Marked, at: Timestamp) {
+        let slot = match marked.state {
+            MarkedAs::Loaded => &mut self.marked[0],
+            MarkedAs::Failed => &mut self.marked[1],
+        };
+        slot.get_or_insert_with(|| {
+            Box::new(Mark {
+                at,
+                state: marked.state,
+                because: marked.because.as_deref().map(shorten),
+                requested_by: marked.requested_by.as_deref().map(shorten),
+            })
+        });
     }
 
     fn attempt(&mut self, number: u32) -> &mut Attempt {
         let at = match self.attempts.binary_search_by_key(&number, |attempt| attempt.number) {
             Ok(at) => at,
             Err(at) => {
-                self.attempts.insert(at, Attempt { number, offer: None, assignment: None, answer: None });
+                let degraded = Box::default();
+                let attempt = Attempt { number, offer: None, degraded, assignment: None, answer: None };
+                self.attempts.insert(at, attempt);
                 at
             }
         };

@@ -8,9 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
 use super::event::{
-    Answer, Body, Counts, Epoch, Event, Finished, Outcome, Place, PlanPart, PlannedObject, RunId, Skipped,
+    Answer, Body, Counts, Epoch, Event, Finished, MarkedAs, Outcome, Place, PlanPart, PlannedObject, RunId,
+    Skipped,
 };
 use super::object::{ObjectId, Stage};
+use super::rules::{OnFailure, Rules};
 
 /// The state of an object as the audit sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +41,7 @@ pub struct Audit {
 struct AuditedRun {
     cancelled: bool,
     parts: BTreeMap<Epoch, BTreeMap<u32, PlanPart>>,
-    plan: Option<(Epoch, u32, BTreeMap<ObjectId, PlannedObject>)>,
+    plan: Option<(Epoch, Rules, BTreeMap<ObjectId, PlannedObject>)>,
     objects: BTreeMap<ObjectId, AuditedObject>,
     finished: Option<(Epoch, Finished)>,
 }
@@ -50,22 +52,30 @@ struct AuditedObject {
     assigned: BTreeMap<u32, Uuid>,
     /// By attempt: none is loaded, else whether the failure is worth another try.
     answers: BTreeMap<u32, Option<bool>>,
-    skipped: bool,
+    /// The attempt that it was skipped at, unless a later one was offered.
+    skipped: Option<u32>,
+    marked_loaded: bool,
+    marked_failed: bool,
+    /// It was skipped at some time, even if it was offered later.
+    ever_skipped: bool,
     /// It stood as failed for good at some time, even if it was loaded later.
     ever_failed: bool,
 }
 
 impl AuditedObject {
     fn is_loaded(&self) -> bool {
-        self.answers.values().any(Option::is_none)
+        self.marked_loaded || self.answers.values().any(Option::is_none)
     }
 
     fn verdict(&self, retries: u32) -> Verdict {
-        if self.skipped {
+        if self.skipped.is_some() && !self.marked_loaded {
             return Verdict::Skipped;
         }
         if self.is_loaded() {
             return Verdict::Loaded;
+        }
+        if self.marked_failed {
+            return Verdict::Failed;
         }
         let last = self.answers.last_key_value();
         match last {
@@ -85,15 +95,37 @@ impl AuditedObject {
 
 impl AuditedRun {
     fn retries(&self) -> u32 {
-        self.plan.as_ref().map_or(0, |(_, retries, _)| *retries)
+        self.plan.as_ref().map_or(0, |(_, rules, _)| rules.retries)
+    }
+
+    fn on_failure(&self) -> OnFailure {
+        self.plan.as_ref().map_or(OnFailure::Skip, |(_, rules, _)| rules.on_failure)
+    }
+
+    fn planned_object(&self, object: ObjectId) -> Option<&PlannedObject> {
+        self.plan.as_ref().and_then(|(_, _, plan)| plan.get(&object))
+    }
+
+    fn is_reused(&self, object: ObjectId) -> bool {
+        self.planned_object(object).is_some_and(|object| object.reused)
+    }
+
+    /// Whether an earlier version of an object that failed or was skipped may serve in its place.
+    fn stands_in(&self, object: ObjectId) -> bool {
+        let gave_up = self.objects.get(&object).is_some_and(|known| known.ever_failed || known.ever_skipped);
+        let is_good = self.planned_object(object).is_some_and(|object| object.last_good.is_some());
+        self.on_failure() == OnFailure::Continue && gave_up && is_good
     }
 
     fn verdict(&self, object: ObjectId) -> Verdict {
+        if self.is_reused(object) {
+            return Verdict::Loaded;
+        }
         self.objects.get(&object).map_or(Verdict::Open, |known| known.verdict(self.retries()))
     }
 
     fn is_loaded(&self, object: ObjectId) -> bool {
-        self.objects.get(&object).is_some_and(AuditedObject::is_loaded)
+        self.is_reused(object) || self.objects.get(&object).is_some_and(AuditedObject::is_loaded)
     }
 
     fn ancestors(&self, object: ObjectId) -> BTreeSet<ObjectId> {
@@ -144,10 +176,15 @@ impl Audit {
                 }
                 // A worker may have answered an attempt of which only a void offer exists.
                 let answered = object.answers.keys().next_back().copied().unwrap_or(0);
-                if ready.attempt != object.offered + 1 && ready.attempt != object.offered.max(answered) + 1 {
+                let skipped = object.skipped.filter(|at| *at < ready.attempt);
+                let last = object.offered.max(answered).max(skipped.unwrap_or(0));
+                if ready.attempt != object.offered + 1 && ready.attempt != last + 1 {
                     found.push(format!("attempt {} is offered after {}", ready.attempt, object.offered));
                 }
                 object.offered = ready.attempt;
+                if skipped.is_some() {
+                    object.skipped = None;
+                }
                 run.check_open("offered", &mut found);
                 run.check_parents(ready.object, &mut found);
             }
@@ -175,7 +212,19 @@ impl Audit {
             }
             Body::ObjectSkipped(skipped) => self.run(id).skipped(skipped, &mut found),
             Body::RunFinished(finished) => self.run(id).finished(epoch, finished, &mut found),
-            Body::RunRequested(_) => drop(self.run(id)),
+            Body::ObjectMarked(marked) => {
+                let run = self.run(id);
+                let retries = run.retries();
+                let object = run.objects.entry(marked.object).or_default();
+                match marked.state {
+                    MarkedAs::Loaded => object.marked_loaded = true,
+                    MarkedAs::Failed => object.marked_failed = true,
+                }
+                object.ever_failed |= object.verdict(retries) == Verdict::Failed;
+            }
+            Body::RunRequested(_) | Body::RunPauseRequested(_) | Body::RunResumeRequested(_) => {
+                drop(self.run(id));
+            }
             Body::OrchestratorElected => {}
         }
         let what = event.body.object().map_or_else(String::new, |(object, _)| format!(" object {object}"));
@@ -200,7 +249,7 @@ impl Audit {
         }
         let objects = parts.values().flat_map(|part| &part.objects);
         let objects: BTreeMap<_, _> = objects.map(|object| (object.id, object.clone())).collect();
-        run.plan = Some((epoch, part.retries, objects));
+        run.plan = Some((epoch, part.rules.clone(), objects));
         if run.finished.is_some() {
             found.push("planned after its end".to_owned());
         }
@@ -263,7 +312,7 @@ impl AuditedRun {
             return;
         };
         for parent in planned.parents.iter().filter(|parent| plan.contains_key(parent)) {
-            if !self.is_loaded(*parent) {
+            if !self.is_loaded(*parent) && !self.stands_in(*parent) {
                 found.push(format!("offered before its parent {parent} is loaded"));
             }
         }
@@ -277,14 +326,17 @@ impl AuditedRun {
     }
 
     fn skipped(&mut self, skipped: &Skipped, found: &mut Vec<String>) {
+        let stops = self.on_failure() == OnFailure::Stop;
         let object = self.objects.entry(skipped.object).or_default();
-        if object.skipped {
+        if object.skipped.is_some() || skipped.attempt <= object.offered {
             return; // a repeat
         }
-        if object.offered > 0 {
+        // What was skipped, offered and failed again may not be skipped: it failed.
+        if object.offered > 0 && !stops && !object.ever_skipped {
             found.push("skipped though it was offered".to_owned());
         }
-        object.skipped = true;
+        object.skipped = Some(skipped.attempt);
+        object.ever_skipped = true;
         self.check_open("skipped", found);
         let ancestors = self.ancestors(skipped.object);
         if skipped.because.is_empty() {
@@ -292,7 +344,7 @@ impl AuditedRun {
         }
         for culprit in &skipped.because {
             // A load that comes after the failure may have been too late for the leader to see.
-            if !ancestors.contains(culprit) {
+            if !stops && !ancestors.contains(culprit) {
                 found.push(format!("skipped because of {culprit}, which is no ancestor"));
             } else if !self.objects.get(culprit).is_some_and(|culprit| culprit.ever_failed) {
                 found.push(format!("skipped because of {culprit}, which did not fail"));

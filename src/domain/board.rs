@@ -10,7 +10,9 @@ use uuid::Uuid;
 use super::attempt::{Attempts, Phase};
 use super::event::PlannedObject;
 use super::graph::{Cycle, Graph};
+use super::limit::Classes;
 use super::object::{ObjectId, Stage};
+use super::rules::{OnFailure, Rules};
 
 /// So many of the last changes are kept for those who look on.
 const KEPT_CHANGES: usize = 100_000;
@@ -22,22 +24,30 @@ pub struct Board {
     graph: Graph,
     index: FxHashMap<ObjectId, u32>,
     partitions: u32,
-    retries: u32,
+    rules: Rules,
+    classes: Classes,
     attempts: Vec<Attempts>,
     phases: Vec<Phase>,
-    /// How many parents are not loaded.
+    /// How many parents are not loaded, and have no earlier version that stands in for this run's.
     unmet: Vec<u32>,
-    /// How many parents failed or were skipped.
+    /// How many parents failed or were skipped, and have no such version.
     lost_parents: Vec<u32>,
     /// The place of each object among all, the most urgent first, and back.
     rank: Vec<u32>,
     by_rank: Vec<u32>,
     counts: [[u64; Phase::ALL.len()]; Stage::ALL.len()],
+    /// How many loaded ones are degraded, how many are reused.
+    degraded: u64,
+    reused: u64,
+    /// How many run, by class.
+    running: Vec<u32>,
     /// The indexes, by rank where the order matters to a decision.
     unblocked: BTreeSet<u32>,
     doomed: BTreeSet<u32>,
     retrying: BTreeSet<u32>,
-    ready: [BTreeSet<u32>; Stage::ALL.len()],
+    revivable: BTreeSet<u32>,
+    /// By class.
+    ready: Vec<BTreeSet<u32>>,
     held: BTreeMap<Uuid, FxHashSet<u32>>,
     /// The last objects that something became known of, in the order in which it did, and how many changes came before.
     changes: VecDeque<u32>,
@@ -52,7 +62,7 @@ impl Board {
     pub(super) fn new(
         objects: Vec<PlannedObject>,
         partitions: u32,
-        retries: u32,
+        rules: Rules,
         known: &mut BTreeMap<ObjectId, Attempts>,
     ) -> Result<Board, Cycle> {
         let n = objects.len();
@@ -65,7 +75,8 @@ impl Board {
                 .map(move |parent| (parent, child))
         });
         let graph = Graph::new(n, edges)?;
-        let ahead = graph.path_ahead(|i| objects[i].stage.usual_ms());
+        let expected = expected_ms(&objects);
+        let ahead = graph.path_ahead(|i| expected[i]);
         let mut by_rank: Vec<u32> = (0..).take(n).collect();
         by_rank.sort_by_key(|&i| {
             let object = &objects[i as usize];
@@ -76,16 +87,21 @@ impl Board {
             rank[i as usize] = place;
         }
         let unmet = (0..n).map(|i| u32::try_from(graph.parents(i).count()).unwrap_or(u32::MAX)).collect();
+        let classes = Classes::of(&objects, &rules.limits);
         let mut board = Board {
             attempts: vec![Attempts::default(); n],
             phases: vec![Phase::Waiting; n],
             unmet,
             lost_parents: vec![0; n],
             counts: Default::default(),
+            degraded: 0,
+            reused: 0,
+            running: vec![0; classes.all().len()],
             unblocked: BTreeSet::new(),
             doomed: BTreeSet::new(),
             retrying: BTreeSet::new(),
-            ready: Default::default(),
+            revivable: BTreeSet::new(),
+            ready: vec![BTreeSet::new(); classes.all().len()],
             held: BTreeMap::new(),
             changes: VecDeque::new(),
             forgotten: 0,
@@ -93,7 +109,8 @@ impl Board {
             graph,
             index,
             partitions,
-            retries,
+            rules,
+            classes,
             rank,
             by_rank,
         };
@@ -101,8 +118,18 @@ impl Board {
             board.counts[board.objects[i].stage.index()][Phase::Waiting as usize] += 1;
             board.file(i);
         }
+        // Another plan of the same run may reuse other objects.
         for (id, attempts) in std::mem::take(known) {
-            board.change(id, |slot| *slot = attempts);
+            board.change(id, |slot| {
+                *slot = attempts;
+                slot.reuse(None);
+            });
+        }
+        for i in 0..n {
+            let object = &board.objects[i];
+            if let Some(version) = object.last_good.filter(|_| object.reused) {
+                board.change(object.id, |slot| slot.reuse(Some(version)));
+            }
         }
         Ok(board)
     }
@@ -115,6 +142,7 @@ impl Board {
     pub(super) fn change(&mut self, id: ObjectId, change: impl FnOnce(&mut Attempts)) -> Option<()> {
         let i = *self.index.get(&id)? as usize;
         self.unfile(i);
+        self.tally(i, u64::wrapping_sub);
         change(&mut self.attempts[i]);
         if self.changes.len() >= KEPT_CHANGES {
             self.changes.pop_front();
@@ -122,17 +150,24 @@ impl Board {
         }
         self.changes.push_back(self.by_rank[self.rank[i] as usize]);
         let before = self.phases[i];
-        let after = self.attempts[i].phase(self.retries);
+        let after = self.attempts[i].phase(self.rules.retries);
         self.phases[i] = after;
         self.file(i);
+        self.tally(i, u64::wrapping_add);
         if before == after {
             return Some(());
         }
+        let running = &mut self.running[self.classes.class(i)];
+        *running = running.wrapping_sub((before == Phase::Running).into());
+        *running = running.wrapping_add((after == Phase::Running).into());
         let counts = &mut self.counts[self.objects[i].stage.index()];
         counts[before as usize] -= 1;
         counts[after as usize] += 1;
-        let loaded = (after == Phase::Loaded).cmp(&(before == Phase::Loaded)) as i32;
-        let lost = after.dooms_children().cmp(&before.dooms_children()) as i32;
+        let stands_in = self.stands_in(i);
+        let opens = |phase: Phase| phase == Phase::Loaded || (stands_in && phase.dooms_children());
+        let dooms = |phase: Phase| phase.dooms_children() && !stands_in;
+        let loaded = opens(after).cmp(&opens(before)) as i32;
+        let lost = dooms(after).cmp(&dooms(before)) as i32;
         if loaded != 0 || lost != 0 {
             let children: Vec<usize> = self.children(i).collect();
             for child in children {
@@ -145,12 +180,29 @@ impl Board {
         Some(())
     }
 
+    /// Whether an earlier version stands in for this run's, where the object fails or is skipped.
+    pub fn stands_in(&self, i: usize) -> bool {
+        self.rules.on_failure == OnFailure::Continue && self.objects[i].last_good.is_some()
+    }
+
+    /// Counts an object among the degraded and the reused ones, or no longer.
+    fn tally(&mut self, i: usize, count: impl Fn(u64, u64) -> u64) {
+        if self.phases[i] == Phase::Loaded {
+            let attempts = &self.attempts[i];
+            self.degraded = count(self.degraded, u64::from(!attempts.degraded().is_empty()));
+            self.reused = count(self.reused, u64::from(attempts.reused().is_some()));
+        }
+    }
+
     fn file(&mut self, i: usize) {
         let rank = self.rank[i];
         match self.phases[i] {
             Phase::Waiting if self.lost_parents[i] > 0 => drop(self.doomed.insert(rank)),
             Phase::Waiting if self.unmet[i] == 0 => drop(self.unblocked.insert(rank)),
-            Phase::Ready => drop(self.ready[self.objects[i].stage.index()].insert(rank)),
+            Phase::Ready => drop(self.ready[self.classes.class(i)].insert(rank)),
+            Phase::Skipped if self.lost_parents[i] == 0 && self.unmet[i] == 0 => {
+                self.revivable.insert(rank);
+            }
             Phase::Retrying => drop(self.retrying.insert(rank)),
             Phase::Running => {
                 if let Some(instance) = self.holder(i) {
@@ -168,7 +220,8 @@ impl Board {
                 self.doomed.remove(&rank);
                 self.unblocked.remove(&rank);
             }
-            Phase::Ready => drop(self.ready[self.objects[i].stage.index()].remove(&rank)),
+            Phase::Ready => drop(self.ready[self.classes.class(i)].remove(&rank)),
+            Phase::Skipped => drop(self.revivable.remove(&rank)),
             Phase::Retrying => drop(self.retrying.remove(&rank)),
             Phase::Running => {
                 if let Some(instance) = self.holder(i)
@@ -218,9 +271,14 @@ impl Board {
         self.partitions
     }
 
-    /// How often a failure worth it is tried again.
-    pub fn retries(&self) -> u32 {
-        self.retries
+    /// By which rules the run goes.
+    pub fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    /// The objects by what may hold them back.
+    pub fn classes(&self) -> &Classes {
+        &self.classes
     }
 
     /// Where in the plan an object stands.
@@ -270,9 +328,25 @@ impl Board {
         Stage::ALL.into_iter().map(|stage| self.count(stage, phase)).sum()
     }
 
+    /// How many loaded objects were loaded with an older version of something before them.
+    pub fn degraded(&self) -> u64 {
+        self.degraded
+    }
+
+    /// How many objects were not run, because an earlier run had loaded them not long before.
+    pub fn reused(&self) -> u64 {
+        self.reused
+    }
+
+    /// Whether something failed for good in a run that then starts nothing more.
+    pub fn is_stopped(&self) -> bool {
+        self.rules.on_failure == OnFailure::Stop && self.total(Phase::Failed) > 0
+    }
+
     /// Whether every object is through.
     pub fn is_through(&self) -> bool {
-        Phase::ALL.into_iter().filter(|phase| !phase.is_final()).all(|phase| self.total(phase) == 0)
+        let open = |phase: &Phase| !phase.is_final() && self.total(*phase) > 0;
+        !Phase::ALL.iter().any(open) && (self.revivable.is_empty() || self.is_stopped())
     }
 
     /// The rank of an object among all: 0 is the most urgent.
@@ -299,9 +373,19 @@ impl Board {
         self.ranked(&self.retrying)
     }
 
-    /// Objects of a stage that are offered and that no worker has, the most urgent first.
-    pub fn ready(&self, stage: Stage) -> impl Iterator<Item = usize> + '_ {
-        self.ranked(&self.ready[stage.index()])
+    /// Objects that were skipped though nothing stands in their way any more, the most urgent first.
+    pub fn revivable(&self) -> impl Iterator<Item = usize> + '_ {
+        self.ranked(&self.revivable)
+    }
+
+    /// Objects of a class that are offered and that no worker has, the most urgent first.
+    pub fn ready(&self, class: usize) -> impl ExactSizeIterator<Item = usize> + '_ {
+        self.ready[class].iter().map(|&rank| self.by_rank[rank as usize] as usize)
+    }
+
+    /// How many objects of a class run.
+    pub fn running(&self, class: usize) -> u32 {
+        self.running[class]
     }
 
     /// The instances of workers that hold something, in a fixed order.
@@ -321,4 +405,25 @@ impl Board {
         held.sort_unstable();
         held
     }
+}
+
+/// How long each object is expected to take, in milliseconds: as an earlier run measured, else as those of its stage take on
+/// average that were measured, else as is usual for its stage. What is reused takes no time.
+fn expected_ms(objects: &[PlannedObject]) -> Vec<u64> {
+    let mut sums = [(0_u64, 0_u64); Stage::ALL.len()];
+    for object in objects {
+        if let Some(ms) = object.expected_ms {
+            let (sum, count) = &mut sums[object.stage.index()];
+            (*sum, *count) = (sum.saturating_add(ms), *count + 1);
+        }
+    }
+    let usual = Stage::ALL.map(|stage| {
+        let (sum, count) = sums[stage.index()];
+        sum.checked_div(count).unwrap_or(stage.usual_ms())
+    });
+    let expected = |object: &PlannedObject| match object.reused {
+        true => 0,
+        false => object.expected_ms.unwrap_or(usual[object.stage.index()]),
+    };
+    objects.iter().map(expected).collect()
 }

@@ -18,6 +18,8 @@ pub struct Envelope {
     object: Option<(ObjectId, u32)>,
     epoch: Option<Epoch>,
     part: Option<u32>,
+    /// Somebody may ask for the same thing again later, and mean it.
+    again: bool,
 }
 
 impl Envelope {
@@ -31,6 +33,10 @@ impl Envelope {
             object: event.body.object(),
             epoch: event.epoch,
             part,
+            again: matches!(
+                event.body,
+                Body::RunPauseRequested(_) | Body::RunResumeRequested(_) | Body::ObjectMarked(_)
+            ),
         }
     }
 
@@ -39,7 +45,8 @@ impl Envelope {
         self.event_type
     }
 
-    /// The event's identity: UUID v5 of run, object, type, attempt and epoch, and of the part of a plan. An event that is
+    /// The event's identity: UUID v5 of run, object, type, attempt and epoch, of the part of a plan, and of
+    /// the time of what may be asked for again and again. An event that is
     /// written twice has it twice.
     pub fn id(&self) -> Uuid {
         let (object, attempt) = self.object.unzip();
@@ -52,6 +59,7 @@ impl Envelope {
             text(self.epoch),
             text(self.part),
         );
+        let name = if self.again { format!("{name}/{}", time_text(self.at)) } else { name };
         Uuid::new_v5(&Uuid::NAMESPACE_OID, name.as_bytes())
     }
 

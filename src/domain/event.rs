@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize, Serializer};
@@ -10,6 +11,8 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::object::{Criticality, MAX_OBJECT_ID, ObjectId, Stage};
+pub use super::request::{Asked, Marked, MarkedAs, Request};
+use super::rules::Rules;
 
 /// The number of an orchestrator's reign: a decision of a lower one is void after a higher one's election.
 pub type Epoch = u64;
@@ -77,54 +80,18 @@ pub enum Body {
     ObjectFailed(Answer),
     /// An object will not run in this run.
     ObjectSkipped(Skipped),
+    /// Somebody says that an object is loaded, or that it failed for good.
+    ObjectMarked(Marked),
     /// Stop this run.
-    RunCancelRequested(CancelRequest),
+    RunCancelRequested(Asked),
+    /// Start nothing more of this run.
+    RunPauseRequested(Asked),
+    /// Go on with it.
+    RunResumeRequested(Asked),
     /// A run is over.
     RunFinished(Finished),
     /// A new leader's epoch, once in every partition.
     OrchestratorElected,
-}
-
-/// What somebody asks for.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Request {
-    /// Selectors of what is wanted; empty is every final object with all that it needs.
-    pub targets: Vec<String>,
-    /// Selectors of what is taken from that.
-    pub exclude: Vec<String>,
-    /// Who asks, for people.
-    pub requested_by: Option<String>,
-    /// How often a failed object that is worth it is tried again; none: as the orchestrator is set.
-    pub retries: Option<u32>,
-    /// Run again what failed in this run and what was skipped for it, and nothing else.
-    pub retry_of: Option<RunId>,
-}
-
-/// So much of a selection is shown in a line, in characters.
-const SHOWN_SELECTION: usize = 200;
-
-impl Request {
-    /// What is selected as the command line has it, the beginning of it where it is long; none where nothing is.
-    pub fn selection(&self) -> Option<String> {
-        let selectors = self.targets.iter().map(|target| target.trim().to_owned());
-        let exclusions = self.exclude.iter().map(|selector| match selector.trim() {
-            several if several.contains(char::is_whitespace) => format!("--exclude '{several}'"),
-            one => format!("--exclude {one}"),
-        });
-        let mut shown = String::new();
-        for selector in selectors.chain(exclusions) {
-            if !shown.is_empty() {
-                shown.push(' ');
-            }
-            shown.push_str(&selector);
-            if let Some((end, _)) = shown.char_indices().nth(SHOWN_SELECTION) {
-                shown.truncate(end);
-                shown.push('…');
-                break;
-            }
-        }
-        (!shown.is_empty()).then_some(shown)
-    }
 }
 
 /// A part of a plan.
@@ -138,8 +105,8 @@ pub struct PlanPart {
     pub partitions: u32,
     /// Where each partition ended when the run was planned: no decision about its objects stands before. Empty: unknown.
     pub begins: Vec<u64>,
-    /// How often a failed object that is worth it is tried again in this run.
-    pub retries: u32,
+    /// By which rules the run goes.
+    pub rules: Rules,
     /// The objects of this part.
     pub objects: Vec<PlannedObject>,
 }
@@ -160,8 +127,44 @@ pub struct PlannedObject {
     /// The parents that count as loaded: inactive ones, and those kept elsewhere.
     #[serde(default)]
     pub satisfied: Vec<ObjectId>,
+    /// How long it took in an earlier run, in milliseconds: how urgent it is follows from that too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected_ms: Option<u64>,
+    /// The last time that an earlier run loaded it: what is there if it fails now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_good: Option<Version>,
+    /// It counts as loaded from the start: its last version is fresh enough.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub reused: bool,
     /// Its entry in the catalogue.
     pub entry: Entry,
+}
+
+impl PlannedObject {
+    /// An object that needs nothing and of which nothing more is known.
+    pub fn new(id: ObjectId, stage: Stage, criticality: Criticality) -> PlannedObject {
+        PlannedObject {
+            id,
+            stage,
+            criticality,
+            parents: Vec::new(),
+            satisfied: Vec::new(),
+            expected_ms: None,
+            last_good: None,
+            reused: false,
+            entry: None,
+        }
+    }
+}
+
+/// A time that an object was loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+pub struct Version {
+    /// When, by the clock of whoever said so.
+    #[schema(value_type = String, format = DateTime)]
+    pub at: Timestamp,
+    /// In which run.
+    pub run_id: RunId,
 }
 
 /// An offer of an attempt.
@@ -173,6 +176,8 @@ pub struct Ready {
     pub attempt: u32,
     /// Why the attempt before this one was not the last.
     pub cause: Option<Cause>,
+    /// Objects before it whose last good version serves in place of this run's, some of them where there are very many.
+    pub degraded: Vec<ObjectId>,
     /// Its entry, on the wire `meta`.
     pub entry: Entry,
 }
@@ -191,6 +196,8 @@ pub enum Cause {
     Restarted,
     /// Nobody answered the offer in time.
     OfferExpired,
+    /// It had been skipped, and what it was skipped for is loaded after all.
+    Mended,
 }
 
 /// An assignment of an attempt.
@@ -204,6 +211,10 @@ pub struct Assigned {
     pub worker: String,
     /// The start of that worker that is meant.
     pub instance: Uuid,
+    /// How long the attempt may take; none: as the worker is set.
+    pub timeout: Option<Duration>,
+    /// As in the offer.
+    pub degraded: Vec<ObjectId>,
     /// The object's entry.
     pub entry: Entry,
 }
@@ -266,15 +277,10 @@ pub struct Place {
 pub struct Skipped {
     /// The object.
     pub object: ObjectId,
+    /// The attempt that will not be. An offer of a later one undoes the skip.
+    pub attempt: u32,
     /// The failed ancestors, some of them where there are very many.
     pub because: Vec<ObjectId>,
-}
-
-/// That somebody wants a run to stop.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct CancelRequest {
-    /// Who, for people.
-    pub requested_by: Option<String>,
 }
 
 /// How a run ended.
@@ -316,6 +322,12 @@ pub struct Counts {
     /// Skipped because an ancestor failed.
     #[schema(required = true)]
     pub skipped: u64,
+    /// Of the loaded ones: loaded with an older version of something before them.
+    #[schema(required = true)]
+    pub degraded: u64,
+    /// Of the loaded ones: not run, because an earlier run had loaded them not long before.
+    #[schema(required = true)]
+    pub reused: u64,
 }
 
 /// That a run is over.
@@ -344,7 +356,10 @@ impl Body {
             Body::ObjectLoaded(_) => "ObjectLoaded",
             Body::ObjectFailed(_) => "ObjectFailed",
             Body::ObjectSkipped(_) => "ObjectSkipped",
+            Body::ObjectMarked(_) => "ObjectMarked",
             Body::RunCancelRequested(_) => "RunCancelRequested",
+            Body::RunPauseRequested(_) => "RunPauseRequested",
+            Body::RunResumeRequested(_) => "RunResumeRequested",
             Body::RunFinished(_) => "RunFinished",
             Body::OrchestratorElected => "OrchestratorElected",
         }
@@ -356,7 +371,8 @@ impl Body {
             Body::ObjectReady(ready) => Some((ready.object, ready.attempt)),
             Body::ObjectAssigned(assigned) => Some((assigned.object, assigned.attempt)),
             Body::ObjectLoaded(answer) | Body::ObjectFailed(answer) => Some((answer.object, answer.attempt)),
-            Body::ObjectSkipped(skipped) => Some((skipped.object, 1)),
+            Body::ObjectSkipped(skipped) => Some((skipped.object, skipped.attempt)),
+            Body::ObjectMarked(marked) => Some((marked.object, marked.attempt)),
             _ => None,
         }
     }

@@ -5,10 +5,11 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use jiff::Timestamp;
-use rustc_hash::FxHashSet;
+use rustc_hash::{FxHashMap, FxHashSet};
 use serde::Serialize;
 
-use super::event::{Answer, Body, Counts, Epoch, Event, Outcome, Reject, RunId};
+use super::event::{Answer, Body, Counts, Epoch, Event, MarkedAs, Outcome, Reject, RunId, Version};
+use super::object::ObjectId;
 use super::run::{Run, Stamp};
 
 /// Finished runs kept in full.
@@ -21,6 +22,9 @@ const KEPT_SUMMARIES: usize = 5_000;
 const KEPT_ORPHANS: usize = 100;
 /// Answers of strangers kept until the leader looks at them.
 const KEPT_STRANGERS: usize = 100_000;
+
+/// Objects of which the last load is kept, over all runs.
+const KEPT_LOADS: usize = 4_000_000;
 
 /// What is left of an old run.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -58,6 +62,23 @@ pub struct StrangersAnswer {
     pub stamp: Stamp,
 }
 
+/// The last time that an object was loaded, over all runs: the latest by the time that the event gives counts, in whatever
+/// order they are read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LastLoad {
+    /// The last version that was made from nothing older than its run.
+    pub good: Option<Version>,
+    /// How long a load took, in milliseconds, and when that was.
+    took: Option<(Timestamp, u64)>,
+}
+
+impl LastLoad {
+    /// How long the last load took that was measured, in milliseconds.
+    pub fn took_ms(self) -> Option<u64> {
+        self.took.map(|(_, ms)| ms)
+    }
+}
+
 /// Every run that the log tells of.
 #[derive(Clone, Debug, Default)]
 pub struct History {
@@ -71,6 +92,7 @@ pub struct History {
     /// Where each partition starts, if older records are gone.
     cuts: BTreeMap<u32, u64>,
     strangers: VecDeque<StrangersAnswer>,
+    loads: FxHashMap<ObjectId, LastLoad>,
 }
 
 impl History {
@@ -114,6 +136,9 @@ impl History {
         let run = self.runs.entry(id).or_insert_with(|| Run::new(id));
         let was_finished = run.finished.is_some();
         let result = run.apply(event, stamp);
+        if result.is_ok() {
+            note_load(&mut self.loads, run, event);
+        }
         if !was_finished && run.finished.is_some() {
             self.finished.push_back(id);
             self.summarize();
@@ -186,6 +211,11 @@ impl History {
         }
     }
 
+    /// The last time that an object was loaded, in any run.
+    pub fn last_load(&self, id: ObjectId) -> LastLoad {
+        self.loads.get(&id).copied().unwrap_or_default()
+    }
+
     /// The highest epoch that any event named.
     pub fn highest_epoch(&self) -> Epoch {
         self.highest_epoch
@@ -250,6 +280,28 @@ impl History {
     /// The run that was planned last.
     pub fn latest_planned(&self) -> Option<&Run> {
         self.runs.values().filter(|run| run.board().is_some()).max_by_key(|run| (run.planned_at, run.id))
+    }
+}
+
+/// Notes that an object is loaded, if that is what the event says.
+fn note_load(loads: &mut FxHashMap<ObjectId, LastLoad>, run: &Run, event: &Event) {
+    let (object, took) = match &event.body {
+        Body::ObjectLoaded(answer) => (answer.object, answer.meta.duration_seconds),
+        Body::ObjectMarked(marked) if marked.state == MarkedAs::Loaded => (marked.object, None),
+        _ => return,
+    };
+    if loads.len() >= KEPT_LOADS && !loads.contains_key(&object) {
+        return;
+    }
+    let load = loads.entry(object).or_default();
+    let attempts = run.board().and_then(|board| Some(board.attempts(board.position(object)?)));
+    if attempts.is_none_or(|attempts| attempts.degraded().is_empty()) {
+        load.good = load.good.max(Some(Version { at: event.at, run_id: run.id }));
+    }
+    if let Some(seconds) = took.filter(|seconds| (0.0..1e9).contains(seconds)) {
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked above")]
+        let ms = (seconds * 1000.0).round() as u64;
+        load.took = load.took.max(Some((event.at, ms)));
     }
 }
 

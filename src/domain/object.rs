@@ -133,6 +133,15 @@ pub enum Criticality {
 }
 
 impl Criticality {
+    /// The name used in events, limits and the API.
+    pub fn name(self) -> &'static str {
+        match self {
+            Criticality::Low => "low",
+            Criticality::Medium => "medium",
+            Criticality::High => "high",
+        }
+    }
+
     /// Reads the catalogue's `Criticité`, English or French, in any case.
     pub fn of_text(text: &str) -> Option<Criticality> {
         match text.trim().to_lowercase().as_str() {

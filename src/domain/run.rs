@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::attempt::Attempts;
 use super::board::Board;
 use super::event::{
-    AnswerMeta, Body, CancelRequest, Epoch, Event, Finished, Place, PlanPart, PlannedObject, Reject, Request,
+    AnswerMeta, Asked, Body, Epoch, Event, Finished, Place, PlanPart, PlannedObject, Reject, Request,
     RunId,
 };
 use super::object::ObjectId;
@@ -56,7 +56,9 @@ pub struct Run {
     /// What was asked for, and when.
     pub request: Option<(Timestamp, Request)>,
     /// That somebody wants it to stop.
-    pub cancel: Option<(Timestamp, CancelRequest)>,
+    pub cancel: Option<(Timestamp, Asked)>,
+    /// The last time that somebody wanted it to pause or to go on.
+    pub pause: Option<Pause>,
     /// How it ended.
     pub finished: Option<(Timestamp, Finished)>,
     /// When the orchestrator planned it.
@@ -78,6 +80,18 @@ pub struct Run {
     by_instance: BTreeMap<Uuid, Arc<str>>,
 }
 
+/// That somebody wanted a run to pause or to go on. The latest by the time that it gives counts, however often and in
+/// whatever order they are read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pause {
+    /// When, by the clock of whoever said so.
+    pub at: Timestamp,
+    /// Whether it is to pause.
+    pub paused: bool,
+    /// Who.
+    pub asked: Asked,
+}
+
 /// The parts of a plan that have come so far.
 #[derive(Clone, Debug)]
 struct Parts {
@@ -92,6 +106,7 @@ impl Run {
             id,
             request: None,
             cancel: None,
+            pause: None,
             finished: None,
             planned_at: None,
             truncated: false,
@@ -153,6 +168,8 @@ impl Run {
             Body::RunCancelRequested(cancel) => {
                 self.cancel.get_or_insert_with(|| (event.at, cancel.clone()));
             }
+            Body::RunPauseRequested(asked) => self.pause_or_go_on(event.at, true, asked),
+            Body::RunResumeRequested(asked) => self.pause_or_go_on(event.at, false, asked),
             Body::RunFinished(finished) => {
                 self.finished.get_or_insert_with(|| (event.at, finished.clone()));
             }
@@ -180,9 +197,23 @@ impl Run {
             Body::ObjectSkipped(skipped) => {
                 return self.fold(skipped.object, |object| object.skip(skipped, event.at));
             }
+            Body::ObjectMarked(marked) => {
+                return self.fold(marked.object, |object| object.mark(marked, event.at));
+            }
             Body::OrchestratorElected => {}
         }
         Ok(())
+    }
+
+    fn pause_or_go_on(&mut self, at: Timestamp, paused: bool, asked: &Asked) {
+        if self.pause.as_ref().is_none_or(|last| (last.at, last.paused) < (at, paused)) {
+            self.pause = Some(Pause { at, paused, asked: asked.clone() });
+        }
+    }
+
+    /// Who paused it and when, while it is paused.
+    pub fn paused(&self) -> Option<&Pause> {
+        self.pause.as_ref().filter(|pause| pause.paused && self.finished.is_none())
     }
 
     fn fold(&mut self, object: ObjectId, change: impl FnOnce(&mut Attempts)) -> Result<(), Reject> {
@@ -227,7 +258,7 @@ impl Run {
             known.extend(board.into_attempts());
         }
         // A plan with a cycle is no orchestrator's: the run is left without one.
-        match Board::new(objects, part.partitions, part.retries, &mut known) {
+        match Board::new(objects, part.partitions, part.rules.clone(), &mut known) {
             Ok(board) => {
                 self.board = Some(board);
                 self.plan_epoch = Some(epoch);

@@ -4,7 +4,7 @@
 //! it before it asks again, so nothing is decided twice; what a crash or a lost record undoes, the next look repairs.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +22,7 @@ use super::event::{
 use super::history::{History, StrangersAnswer};
 use super::member::{Held, Known, Members, Mono, WorkerState};
 use super::object::{ObjectId, Stage};
+use super::rules::{OnFailure, Rules};
 use super::run::Run;
 
 /// A plan's part is at most this large, in bytes of its objects' JSON.
@@ -70,6 +71,8 @@ pub struct Scheduler {
     settings: Settings,
     /// When an open offer to strangers was first seen, by the scheduler's own clock.
     offers: FxHashMap<(RunId, ObjectId, u32), Mono>,
+    /// When a failure that is worth another try was first seen, by the scheduler's own clock.
+    failures: FxHashMap<(RunId, ObjectId, u32), Mono>,
     /// A worker that holds things and was never heard of: since when its silence counts.
     unheard: BTreeMap<Uuid, Mono>,
 }
@@ -77,7 +80,14 @@ pub struct Scheduler {
 impl Scheduler {
     /// The scheduler of a reign that began at `since`.
     pub fn new(epoch: Epoch, since: Mono, settings: Settings) -> Scheduler {
-        Scheduler { epoch, since, settings, offers: FxHashMap::default(), unheard: BTreeMap::new() }
+        Scheduler {
+            epoch,
+            since,
+            settings,
+            offers: FxHashMap::default(),
+            failures: FxHashMap::default(),
+            unheard: BTreeMap::new(),
+        }
     }
 
     fn event(&self, now: Now, run: RunId, body: Body) -> Event {
@@ -100,6 +110,7 @@ impl Scheduler {
             Some(run) => self.decide_run(now, caught_up, run, members, strangers, starting),
             None => {
                 self.offers.clear();
+                self.failures.clear();
                 Decision { late: strangers.len(), ..Decision::default() }
             }
         };
@@ -125,6 +136,7 @@ impl Scheduler {
         if run.cancel.is_some() {
             return self.over(now, run, Outcome::Cancelled, run.cancelled_by());
         }
+        let starting = starting && run.paused().is_none();
         let Some(board) = run.board() else {
             let plan = starting.then_some(run.id);
             return Decision { plan, late: strangers.len(), ..Decision::default() };
@@ -139,9 +151,16 @@ impl Scheduler {
         }
         let mut batch = Batch::default();
         let late = self.adopt(now, run, board, strangers, &mut batch);
-        self.skip(now, run, board, &mut batch);
-        self.reoffer(now, caught_up, run, board, members, &mut batch);
-        if starting {
+        if board.is_stopped() {
+            self.skip_all(now, run, board, &mut batch);
+        } else {
+            self.skip(now, run, board, &mut batch);
+        }
+        if starting && !board.is_stopped() {
+            self.retry(now, run, board, &mut batch);
+        }
+        self.reoffer(now, caught_up, run, board, members, starting, &mut batch);
+        if starting && !board.is_stopped() {
             self.start(now, run, board, members, &mut batch);
         }
         Decision { events: batch.events, plan: None, late }
@@ -167,14 +186,14 @@ impl Scheduler {
         now: Now,
         run: RunId,
         begins: &[u64],
-        retries: u32,
+        rules: &Rules,
         objects: Vec<PlannedObject>,
     ) -> Vec<Event> {
         let mut parts: Vec<Vec<PlannedObject>> = vec![Vec::new()];
         let mut bytes = 0;
         for object in objects {
             let entry_bytes = object.entry.as_ref().map_or(4, |entry| entry.get().len());
-            let object_bytes = 160 + entry_bytes + 18 * (object.parents.len() + object.satisfied.len());
+            let object_bytes = 320 + entry_bytes + 18 * (object.parents.len() + object.satisfied.len());
             if bytes + object_bytes > MAX_PART_BYTES && bytes > 0 {
                 parts.push(Vec::new());
                 bytes = 0;
@@ -189,8 +208,8 @@ impl Scheduler {
         (0..)
             .zip(parts)
             .map(|(part, objects)| {
-                let part =
-                    PlanPart { part, parts: count, partitions, begins: begins.to_vec(), retries, objects };
+                let (begins, rules) = (begins.to_vec(), rules.clone());
+                let part = PlanPart { part, parts: count, partitions, begins, rules, objects };
                 self.event(now, run, Body::RunPlanned(part))
             })
             .collect()
@@ -267,17 +286,51 @@ impl Scheduler {
             }
             let culprits: Vec<ObjectId> = culprits.into_iter().take(MAX_BECAUSE).collect();
             because.insert(i, culprits.clone());
-            let skipped = Skipped { object: board.object(i).id, because: culprits };
-            batch.push(self.event(now, run.id, Body::ObjectSkipped(skipped)), 0);
+            batch.push(self.skipped(now, run, board, i, culprits), 0);
             for child in board.children(i) {
-                if board.phase(child) == Phase::Waiting && seen.insert(child) {
+                if board.phase(child) == Phase::Waiting && !board.stands_in(i) && seen.insert(child) {
                     queue.push(child);
                 }
             }
         }
     }
 
-    /// Offers anew what a lost worker held, what failed and is worth another try, and what strangers did not answer.
+    fn skipped(&self, now: Now, run: &Run, board: &Board, i: usize, because: Vec<ObjectId>) -> Event {
+        let (object, attempt) = (board.object(i).id, board.attempts(i).next_number());
+        self.event(now, run.id, Body::ObjectSkipped(Skipped { object, attempt, because }))
+    }
+
+    /// Skips all that does not run: something failed for good, and the run is to stop then.
+    fn skip_all(&self, now: Now, run: &Run, board: &Board, batch: &mut Batch) {
+        let failed = (0..board.len()).filter(|&i| board.phase(i) == Phase::Failed);
+        let because: Vec<ObjectId> = failed.map(|i| board.object(i).id).take(MAX_BECAUSE).collect();
+        let answered = batch.answered();
+        for i in 0..board.len() {
+            let waits = matches!(board.phase(i), Phase::Waiting | Phase::Ready | Phase::Retrying);
+            if waits && batch.has_room() && !answered.contains(&board.object(i).id) {
+                batch.push(self.skipped(now, run, board, i, because.clone()), 0);
+            }
+        }
+    }
+
+    /// Offers anew what failed and is worth another try, once it has waited for it.
+    fn retry(&mut self, now: Now, run: &Run, board: &Board, batch: &mut Batch) {
+        let mut seen = FxHashMap::default();
+        for i in board.retrying() {
+            let (id, attempts) = (board.object(i).id, board.attempts(i));
+            let key = (run.id, id, attempts.next_number());
+            let since = self.failures.get(&key).copied().unwrap_or(now.mono);
+            seen.insert(key, since);
+            let seed = run.id.0.as_u128() as u64 ^ id.0.rotate_left(32) ^ u64::from(key.2);
+            let wait = board.rules().wait(attempts.failures(), seed);
+            if now.mono.saturating_sub(since) >= wait && batch.has_room() {
+                self.offer(now, run, board, i, Some(Cause::Failed), batch);
+            }
+        }
+        self.failures = seen;
+    }
+
+    /// Offers anew what a lost worker held, and where new objects start what strangers did not answer.
     fn reoffer(
         &mut self,
         now: Now,
@@ -285,14 +338,9 @@ impl Scheduler {
         run: &Run,
         board: &Board,
         members: &Members,
+        starting: bool,
         batch: &mut Batch,
     ) {
-        for i in board.retrying() {
-            if !batch.has_room() {
-                return;
-            }
-            self.offer(now, run, board, i, Some(Cause::Failed), batch);
-        }
         let holders: Vec<Uuid> = board.holders().collect();
         self.unheard.retain(|instance, _| holders.contains(instance));
         for instance in holders {
@@ -314,18 +362,14 @@ impl Scheduler {
                 }
             }
         }
-        if self.settings.foreign.is_empty() {
+        if self.settings.foreign.is_empty() || !starting || board.is_stopped() {
             return;
         }
-        let stages: Vec<Stage> = self.settings.foreign.iter().copied().collect();
-        let adopted: FxHashSet<ObjectId> = batch
-            .events
-            .iter()
-            .filter(|event| matches!(event.body, Body::ObjectLoaded(_) | Body::ObjectFailed(_)))
-            .filter_map(|event| event.body.object().map(|(object, _)| object))
-            .collect();
+        let adopted = batch.answered();
         let mut open = FxHashMap::default();
-        for i in stages.into_iter().flat_map(|stage| board.ready(stage)) {
+        let classes = (0..).zip(board.classes().all());
+        let theirs = classes.filter(|(_, class)| self.settings.foreign.contains(&class.stage));
+        for i in theirs.flat_map(|(class, _)| board.ready(class)) {
             let Some(last) = board.attempts(i).last() else { continue };
             if adopted.contains(&board.object(i).id) {
                 continue; // answered in this very decision
@@ -404,82 +448,165 @@ impl Scheduler {
         batch: &mut Batch,
     ) -> u32 {
         let object = board.object(i);
-        let attempt = board.attempts(i).last().map_or(1, |last| last.number.saturating_add(1));
-        let ready = Ready { object: object.id, attempt, cause, entry: object.entry.clone() };
+        let attempt = board.attempts(i).next_number();
+        let degraded = degraded(board, i);
+        let ready = Ready { object: object.id, attempt, cause, degraded, entry: object.entry.clone() };
         let bytes = object.entry.as_ref().map_or(0, |entry| entry.get().len());
         batch.push(self.event(now, run.id, Body::ObjectReady(ready)), bytes);
         attempt
     }
 
-    /// Offers what has every parent loaded, and gives what is offered to workers with a free slot: the most urgent
-    /// object first, to the least busy worker.
+    /// Offers what has every parent loaded, and gives what is offered to workers with a free slot as far as the run's limits
+    /// allow: the most urgent object first, to the least busy worker.
     fn start(&self, now: Now, run: &Run, board: &Board, members: &Members, batch: &mut Batch) {
-        // By rank: what was offered before, and what is offered now, with the attempt.
-        let mut fresh: BTreeMap<u32, (usize, u32)> = BTreeMap::new();
-        for i in board.unblocked() {
+        let classes = board.classes().all();
+        let mut room = Room::of(run.id, board, members, &self.settings.foreign);
+        // What is offered now, by class, the most urgent first, with the attempt.
+        let mut fresh: Vec<VecDeque<(usize, u32)>> = vec![VecDeque::new(); classes.len()];
+        let unblocked = board.unblocked().map(|i| (i, None));
+        let revivable = board.revivable().map(|i| (i, Some(Cause::Mended)));
+        for (i, cause) in revivable.chain(unblocked) {
             if !batch.has_room() {
                 break;
             }
-            let attempt = self.offer(now, run, board, i, None, batch);
-            if !self.settings.foreign.contains(&board.object(i).stage) {
-                fresh.insert(board.rank(i), (i, attempt));
-            }
-        }
-        let mut slots = Slots::of(now.mono, run.id, board, members);
-        let mut candidates: BinaryHeap<Reverse<(u32, usize, u32, Source)>> = BinaryHeap::new();
-        let mut waiting: Vec<_> = Stage::ALL.map(|stage| board.ready(stage)).into_iter().collect();
-        let mut offered = fresh.into_iter();
-        let mut pull = |source: Source, candidates: &mut BinaryHeap<_>| match source {
-            Source::Stage(at) => {
-                if let Some(i) = waiting[at].next() {
-                    let attempt = board.attempts(i).last().map_or(1, |last| last.number);
-                    candidates.push(Reverse((board.rank(i), i, attempt, source)));
-                }
-            }
-            Source::Fresh => {
-                if let Some((rank, (i, attempt))) = offered.next() {
-                    candidates.push(Reverse((rank, i, attempt, source)));
-                }
-            }
-        };
-        pull(Source::Fresh, &mut candidates);
-        for stage in Stage::ALL {
-            // Nothing of a stage that strangers serve is ever assigned.
-            if !self.settings.foreign.contains(&stage) {
-                pull(Source::Stage(stage.index()), &mut candidates);
-            }
-        }
-        while let Some(Reverse((_, i, attempt, source))) = candidates.pop() {
-            let object = board.object(i);
-            if batch.has_assignment_room()
-                && let Some(worker) = slots.take(object.stage)
-            {
-                let assigned = Assigned {
-                    object: object.id,
-                    attempt,
-                    worker: worker.heartbeat.worker.clone(),
-                    instance: worker.heartbeat.instance,
-                    entry: object.entry.clone(),
-                };
-                let bytes = object.entry.as_ref().map_or(0, |entry| entry.get().len());
-                batch.push(self.event(now, run.id, Body::ObjectAssigned(assigned)), bytes);
-            } else if matches!(source, Source::Stage(_)) || slots.is_full() {
-                // The stage has no slot left, so nothing else of it is worth a look.
-                if slots.is_full() {
-                    return;
-                }
+            let class = board.classes().class(i);
+            let strange = self.settings.foreign.contains(&classes[class].stage);
+            // Strangers may take up an offer at once: to them it is only made where it may run.
+            if strange && !room.take(class) {
                 continue;
             }
-            pull(source, &mut candidates);
+            let attempt = self.offer(now, run, board, i, cause, batch);
+            if !strange {
+                fresh[class].push_back((i, attempt));
+            }
+        }
+        // Objects that were skipped come first above, whatever their rank.
+        for offered in &mut fresh {
+            offered.make_contiguous().sort_by_key(|&(i, _)| board.rank(i));
+        }
+        let mut slots = Slots::of(now.mono, run.id, board, members);
+        let mut candidates: BinaryHeap<Reverse<(u32, usize, u32, usize, bool)>> = BinaryHeap::new();
+        let mut waiting: Vec<_> = (0..classes.len()).map(|class| board.ready(class)).collect();
+        let mut pull = |class: usize, is_fresh: bool, candidates: &mut BinaryHeap<_>| {
+            let next = if is_fresh {
+                fresh[class].pop_front()
+            } else {
+                let attempt = |i| board.attempts(i).last().map_or(1, |last| last.number);
+                waiting[class].next().map(|i| (i, attempt(i)))
+            };
+            if let Some((i, attempt)) = next {
+                candidates.push(Reverse((board.rank(i), i, attempt, class, is_fresh)));
+            }
+        };
+        for (class, of_class) in classes.iter().enumerate() {
+            // Nothing of a stage that strangers serve is ever assigned.
+            if !self.settings.foreign.contains(&of_class.stage) {
+                pull(class, true, &mut candidates);
+                pull(class, false, &mut candidates);
+            }
+        }
+        let timeout = board.rules().timeout;
+        while let Some(Reverse((_, i, attempt, class, is_fresh))) = candidates.pop() {
+            if !batch.has_assignment_room() {
+                return;
+            }
+            // What holds one object of a class back holds all of them: nothing else of it is worth a look.
+            if !room.has(class) {
+                continue;
+            }
+            let Some(worker) = slots.take(classes[class].stage) else { continue };
+            room.take(class);
+            let object = board.object(i);
+            let degraded = if is_fresh {
+                degraded(board, i)
+            } else {
+                board.attempts(i).last().map_or_else(Vec::new, |last| last.degraded.to_vec())
+            };
+            let assigned = Assigned {
+                object: object.id,
+                attempt,
+                worker: worker.heartbeat.worker.clone(),
+                instance: worker.heartbeat.instance,
+                timeout,
+                degraded,
+                entry: object.entry.clone(),
+            };
+            let bytes = object.entry.as_ref().map_or(0, |entry| entry.get().len());
+            batch.push(self.event(now, run.id, Body::ObjectAssigned(assigned)), bytes);
+            pull(class, is_fresh, &mut candidates);
         }
     }
 }
 
-/// Where a candidate for a slot comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Source {
-    Fresh,
-    Stage(usize),
+/// The objects before this one whose last good version serves in place of this run's, some of them where there are many.
+fn degraded(board: &Board, i: usize) -> Vec<ObjectId> {
+    if board.rules().on_failure != OnFailure::Continue {
+        return Vec::new();
+    }
+    let mut degraded: BTreeSet<ObjectId> = BTreeSet::new();
+    for parent in board.parents(i) {
+        if board.phase(parent).dooms_children() {
+            degraded.insert(board.object(parent).id);
+        } else {
+            degraded.extend(board.attempts(parent).degraded());
+        }
+    }
+    degraded.into_iter().take(MAX_BECAUSE).collect()
+}
+
+/// How much more the limits allow, by pool.
+struct Room<'a> {
+    board: &'a Board,
+    left: Vec<u32>,
+}
+
+impl<'a> Room<'a> {
+    fn of(run: RunId, board: &'a Board, members: &Members, foreign: &BTreeSet<Stage>) -> Room<'a> {
+        let most = |pool: &super::limit::Pool| pool.limit.most;
+        let mut room = Room { board, left: board.classes().pools().iter().map(most).collect() };
+        if room.left.is_empty() {
+            return room;
+        }
+        for (class, of_class) in board.classes().all().iter().enumerate() {
+            // What strangers are offered may run, for all that anybody knows.
+            let offered = if foreign.contains(&of_class.stage) { board.ready(class).len() } else { 0 };
+            let used = board.running(class).saturating_add(u32::try_from(offered).unwrap_or(u32::MAX));
+            room.use_up(class, used);
+        }
+        // Workers may still hold something of a run that has just been stopped.
+        for known in members.workers() {
+            for held in known.heartbeat.running.iter().filter(|held| held.run_id != run) {
+                if let Some(i) = board.position(held.id_objet) {
+                    room.use_up(board.classes().class(i), 1);
+                }
+            }
+        }
+        room
+    }
+
+    fn pools(&self, class: usize) -> &'a [u32] {
+        &self.board.classes().all()[class].pools
+    }
+
+    fn use_up(&mut self, class: usize, objects: u32) {
+        for &pool in self.pools(class) {
+            self.left[pool as usize] = self.left[pool as usize].saturating_sub(objects);
+        }
+    }
+
+    /// Whether one more object of this class may run.
+    fn has(&self, class: usize) -> bool {
+        self.pools(class).iter().all(|&pool| self.left[pool as usize] > 0)
+    }
+
+    /// Lets one more object of this class run, if the limits allow.
+    fn take(&mut self, class: usize) -> bool {
+        let has = self.has(class);
+        if has {
+            self.use_up(class, 1);
+        }
+        has
+    }
 }
 
 /// Whether a worker lives, and if so whether its heartbeat may be held against what it does not hold.
@@ -504,6 +631,8 @@ pub fn counts(board: &Board) -> Counts {
         loaded: board.total(Phase::Loaded),
         failed: board.total(Phase::Failed),
         skipped: board.total(Phase::Skipped),
+        degraded: board.degraded(),
+        reused: board.reused(),
     }
 }
 
@@ -518,6 +647,13 @@ impl Batch {
     fn push(&mut self, event: Event, entry_bytes: usize) {
         self.bytes += 300 + entry_bytes;
         self.events.push(event);
+    }
+
+    /// The objects that this decision answers for.
+    fn answered(&self) -> FxHashSet<ObjectId> {
+        let answers = |event: &&Event| matches!(event.body, Body::ObjectLoaded(_) | Body::ObjectFailed(_));
+        let answers = self.events.iter().filter(answers);
+        answers.filter_map(|event| event.body.object().map(|(object, _)| object)).collect()
     }
 
     fn has_room(&self) -> bool {
@@ -582,7 +718,4 @@ impl<'a> Slots<'a> {
         None
     }
 
-    fn is_full(&self) -> bool {
-        self.free.iter().all(BinaryHeap::is_empty)
-    }
 }

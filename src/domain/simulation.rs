@@ -18,7 +18,7 @@ use uuid::Uuid;
 use super::attempt::{MAX_WORKERS_LOST, Phase};
 use super::audit::{Audit, Verdict};
 use super::event::{
-    AnswerMeta, Body, CancelRequest, Cause, Epoch, Event, Outcome, Place, PlannedObject, Ready, Request,
+    AnswerMeta, Asked, Body, Cause, Epoch, Event, Outcome, Place, PlannedObject, Ready, Request,
     RunId, time_text,
 };
 use super::history::History;
@@ -26,6 +26,7 @@ use super::leader::{Candidate, Role};
 use super::member::{Held, Member, Members, Mono, WorkerState};
 use super::object::{Criticality, ObjectId, Stage};
 use super::partition::partition_of;
+use super::rules::{Rules, RulesAsked};
 use super::run::Stamp;
 use super::scheduler::{Now, Scheduler, Settings};
 use super::worker::{Identity, Worker};
@@ -528,8 +529,9 @@ impl Orchestrator {
         let mut events = decision.events;
         if let Some(run) = decision.plan {
             let asked = self.history.run(run).and_then(|run| run.request.as_ref());
-            let retries = asked.and_then(|(_, request)| request.retries).unwrap_or(world.retries);
-            events = scheduler.planned(clocks, run, &self.reading.positions, retries, world.objects.clone());
+            let rules = Rules { retries: world.retries, ..Rules::default() };
+            let rules = asked.map_or(rules.clone(), |(_, request)| rules.with(&request.rules));
+            events = scheduler.planned(clocks, run, &self.reading.positions, &rules, world.objects.clone());
         }
         if events.is_empty() {
             return;
@@ -860,7 +862,10 @@ impl Simulation {
             let run = RunId(world.uuid());
             let request = Request {
                 requested_by: Some("somebody".to_owned()),
-                retries: world.rng.bool().then(|| world.rng.u32(0..=2)),
+                rules: RulesAsked {
+                    retries: world.rng.bool().then(|| world.rng.u32(0..=2)),
+                    ..RulesAsked::default()
+                },
                 ..Request::default()
             };
             let unnamed = world.rng.u8(0..5) == 0;
@@ -871,7 +876,7 @@ impl Simulation {
             }
             wishes.push((at_ms, Out::Event(asked)));
             if !unnamed && world.rng.u8(0..6) == 0 {
-                let cancel = CancelRequest { requested_by: Some("somebody else".to_owned()) };
+                let cancel = Asked { requested_by: Some("somebody else".to_owned()) };
                 let wish = Event {
                     at: world.wall(0),
                     run: Some(run),
@@ -1109,13 +1114,13 @@ impl Simulation {
             let failures = world.failures.get(&(run, id)).copied().unwrap_or(0);
             let foreign = world.foreign.contains(&object.stage);
             // Two workers at once may fail more often than one would.
-            let may_fail = lost || failures > board.retries();
+            let may_fail = lost || failures > board.rules().retries;
             let (loads, fails) = match world.natures[&id] {
                 Nature::Good => (true, lost),
                 Nature::Bad | Nature::Stubborn => (false, true),
                 Nature::Flaky(_) if foreign => (false, true),
                 // A worker given up for lost may still do one attempt more than the plan allows.
-                Nature::Flaky(times) if times > board.retries() => (failures >= times, true),
+                Nature::Flaky(times) if times > board.rules().retries => (failures >= times, true),
                 Nature::Flaky(_) => (true, may_fail),
             };
             let legal = match verdict {
@@ -1128,7 +1133,7 @@ impl Simulation {
                 return Err(format!(
                     "object {id} of run {run} is {verdict:?}: {:?}, retries {}, failures {failures}, lost {lost}, doomed {doomed}, {:?}",
                     world.natures[&id],
-                    board.retries(),
+                    board.rules().retries,
                     board.attempts(i)
                 ));
             }
@@ -1202,8 +1207,10 @@ fn differ(one: &History, other: &History) -> Result<(), String> {
         }
         let indexes = |board: &super::board::Board| {
             let held: Vec<(Uuid, Vec<usize>)> = board.holders().map(|who| (who, board.held(who))).collect();
-            let ready = Stage::ALL.map(|stage| board.ready(stage).collect::<Vec<_>>());
-            let waiting = [board.unblocked().collect::<Vec<_>>(), board.doomed().collect()];
+            let classes = 0..board.classes().all().len();
+            let ready: Vec<Vec<usize>> = classes.map(|class| board.ready(class).collect()).collect();
+            let waiting =
+                [board.unblocked().collect::<Vec<_>>(), board.doomed().collect(), board.revivable().collect()];
             (held, ready, waiting, board.retrying().collect::<Vec<_>>())
         };
         if indexes(a) != indexes(b) {
@@ -1237,7 +1244,7 @@ fn catalogue(rng: &mut Rng) -> Vec<PlannedObject> {
         let entry = entry.and_then(|json| RawValue::from_string(json).ok()).map(Arc::from);
         let satisfied = if rng.u8(0..10) == 0 { vec![ObjectId(1)] } else { Vec::new() };
         let criticality = [Criticality::Low, Criticality::Medium, Criticality::High][rng.usize(0..3)];
-        objects.push(PlannedObject { id, stage, criticality, parents, satisfied, entry });
+        objects.push(PlannedObject { parents, satisfied, entry, ..PlannedObject::new(id, stage, criticality) });
     }
     objects
 }

@@ -2,6 +2,8 @@
 //!
 //! One wrong field costs its event, never the reader. Knows nothing of what an event means.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use serde::ser::SerializeMap;
@@ -9,10 +11,12 @@ use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use super::event::{
-    Answer, AnswerMeta, Assigned, Body, CancelRequest, Epoch, Event, Finished, MAX_ATTEMPT, MAX_EPOCH, Place,
-    PlanPart, Ready, Reject, Request, RunId, Skipped,
+    Answer, AnswerMeta, Asked, Assigned, Body, Epoch, Event, Finished, MAX_ATTEMPT, MAX_EPOCH, Marked, MarkedAs,
+    Place, PlanPart, Ready, Reject, Request, RunId, Skipped,
 };
+use super::limit::{Limit, MAX_LIMITS};
 use super::object::{MAX_OBJECT_ID, ObjectId};
+use super::rules::{DurationText, Rules, RulesAsked};
 
 impl Event {
     /// Reads a record's value. `place` names a run that has no name of its own, `timestamp` stands in for a missing time.
@@ -48,8 +52,17 @@ impl Event {
                     targets: read_selectors(wire.targets, "targets")?,
                     exclude: read_selectors(wire.exclude, "exclude")?,
                     requested_by: wire.requested_by.and_then(read_text),
-                    retries: optional(wire.retries, "retries")?,
+                    rules: RulesAsked {
+                        retries: optional(wire.retries, "retries")?,
+                        backoff: duration(wire.backoff, "backoff")?,
+                        timeout: duration(wire.timeout, "timeout")?,
+                        on_failure: optional(wire.on_failure, "on_failure")?,
+                        limits: limits(wire.limits)?,
+                    },
+                    fresh: duration(wire.fresh, "fresh")?,
                     retry_of: optional(wire.retry_of, "retry_of")?,
+                    from: optional(wire.from, "from")?.unwrap_or_default(),
+                    scheduled_for: optional(wire.scheduled_for, "scheduled_for")?,
                 })
             }
             "RunPlanned" => Body::RunPlanned(PlanPart {
@@ -57,13 +70,20 @@ impl Event {
                 parts: required(wire.parts, "parts")?,
                 partitions: required(wire.partitions, "partitions")?,
                 begins: optional(wire.begins, "begins")?.unwrap_or_default(),
-                retries: optional(wire.retries, "retries")?.unwrap_or(0),
+                rules: Rules {
+                    retries: optional(wire.retries, "retries")?.unwrap_or(0),
+                    backoff: duration(wire.backoff, "backoff")?.unwrap_or_default(),
+                    timeout: duration(wire.timeout, "timeout")?,
+                    on_failure: optional(wire.on_failure, "on_failure")?.unwrap_or_default(),
+                    limits: limits(wire.limits)?,
+                },
                 objects: required(wire.objects, "objects")?,
             }),
             "ObjectReady" => Body::ObjectReady(Ready {
                 object: object()?,
                 attempt: attempt()?,
                 cause: optional(wire.cause, "cause")?,
+                degraded: optional(wire.degraded, "degraded")?.unwrap_or_default(),
                 entry: optional(wire.meta, "meta")?,
             }),
             "ObjectAssigned" => Body::ObjectAssigned(Assigned {
@@ -71,6 +91,8 @@ impl Event {
                 attempt: attempt()?,
                 worker: required(wire.worker, "worker")?,
                 instance: required(wire.instance, "instance")?,
+                timeout: duration(wire.timeout, "timeout")?,
+                degraded: optional(wire.degraded, "degraded")?.unwrap_or_default(),
                 entry: optional(wire.meta, "meta")?,
             }),
             "ObjectLoaded" | "ObjectFailed" => {
@@ -89,11 +111,33 @@ impl Event {
                     because: Vec<ObjectId>,
                 }
                 let meta: Meta = optional(wire.meta, "meta")?.unwrap_or_default();
-                Body::ObjectSkipped(Skipped { object: object()?, because: meta.because })
+                Body::ObjectSkipped(Skipped {
+                    object: object()?,
+                    attempt: attempt()?,
+                    because: meta.because,
+                })
             }
-            "RunCancelRequested" => Body::RunCancelRequested(CancelRequest {
-                requested_by: wire.requested_by.and_then(read_text),
-            }),
+            "ObjectMarked" => {
+                #[derive(Deserialize)]
+                struct Meta<'a> {
+                    state: MarkedAs,
+                    #[serde(borrow, default)]
+                    because: Option<&'a RawValue>,
+                    #[serde(borrow, default)]
+                    requested_by: Option<&'a RawValue>,
+                }
+                let meta: Meta<'_> = required(wire.meta, "meta")?;
+                Body::ObjectMarked(Marked {
+                    object: object()?,
+                    attempt: optional::<u32>(wire.attempt, "attempt")?.unwrap_or(1).clamp(1, MAX_ATTEMPT),
+                    state: meta.state,
+                    because: meta.because.and_then(read_text),
+                    requested_by: meta.requested_by.and_then(read_text),
+                })
+            }
+            "RunCancelRequested" => Body::RunCancelRequested(asked(wire.requested_by)),
+            "RunPauseRequested" => Body::RunPauseRequested(asked(wire.requested_by)),
+            "RunResumeRequested" => Body::RunResumeRequested(asked(wire.requested_by)),
             "RunFinished" => Body::RunFinished(Finished {
                 outcome: required(wire.outcome, "outcome")?,
                 reason: wire.reason.and_then(read_text),
@@ -142,11 +186,23 @@ impl Serialize for Event {
                     map.serialize_entry("exclude", &request.exclude)?;
                 }
                 map.serialize_entry("requested_by", &request.requested_by)?;
-                if let Some(retries) = request.retries {
+                let rules = &request.rules;
+                if let Some(retries) = rules.retries {
                     map.serialize_entry("retries", &retries)?;
                 }
+                write_duration(&mut map, "backoff", rules.backoff)?;
+                write_duration(&mut map, "timeout", rules.timeout)?;
+                if let Some(policy) = rules.on_failure {
+                    map.serialize_entry("on_failure", &policy)?;
+                }
+                write_list(&mut map, "limits", &rules.limits)?;
+                write_duration(&mut map, "fresh", request.fresh)?;
                 if let Some(run) = request.retry_of {
                     map.serialize_entry("retry_of", &run)?;
+                }
+                write_list(&mut map, "from", &request.from)?;
+                if let Some(at) = request.scheduled_for {
+                    map.serialize_entry("scheduled_for", &format_args!("{at:.6}"))?;
                 }
             }
             Body::RunPlanned(plan) => {
@@ -154,18 +210,26 @@ impl Serialize for Event {
                 map.serialize_entry("parts", &plan.parts)?;
                 map.serialize_entry("partitions", &plan.partitions)?;
                 map.serialize_entry("begins", &plan.begins)?;
-                map.serialize_entry("retries", &plan.retries)?;
+                let rules = &plan.rules;
+                map.serialize_entry("retries", &rules.retries)?;
+                write_duration(&mut map, "backoff", Some(rules.backoff).filter(|time| !time.is_zero()))?;
+                write_duration(&mut map, "timeout", rules.timeout)?;
+                map.serialize_entry("on_failure", &rules.on_failure)?;
+                write_list(&mut map, "limits", &rules.limits)?;
                 map.serialize_entry("objects", &plan.objects)?;
             }
             Body::ObjectReady(ready) => {
                 if let Some(cause) = ready.cause {
                     map.serialize_entry("cause", &cause)?;
                 }
+                write_list(&mut map, "degraded", &ready.degraded)?;
                 map.serialize_entry("meta", &ready.entry)?;
             }
             Body::ObjectAssigned(assigned) => {
                 map.serialize_entry("worker", &assigned.worker)?;
                 map.serialize_entry("instance", &assigned.instance)?;
+                write_duration(&mut map, "timeout", assigned.timeout)?;
+                write_list(&mut map, "degraded", &assigned.degraded)?;
                 map.serialize_entry("meta", &assigned.entry)?;
             }
             Body::ObjectLoaded(answer) | Body::ObjectFailed(answer) => {
@@ -174,7 +238,14 @@ impl Serialize for Event {
             Body::ObjectSkipped(skipped) => {
                 map.serialize_entry("meta", &serde_json::json!({ "because": skipped.because }))?;
             }
-            Body::RunCancelRequested(cancel) => map.serialize_entry("requested_by", &cancel.requested_by)?,
+            Body::ObjectMarked(marked) => {
+                let Marked { state, because, requested_by, .. } = marked;
+                let meta = serde_json::json!({ "state": state, "because": because, "requested_by": requested_by });
+                map.serialize_entry("meta", &meta)?;
+            }
+            Body::RunCancelRequested(asked) | Body::RunPauseRequested(asked) | Body::RunResumeRequested(asked) => {
+                map.serialize_entry("requested_by", &asked.requested_by)?;
+            }
             Body::RunFinished(finished) => {
                 map.serialize_entry("outcome", &finished.outcome)?;
                 map.serialize_entry("reason", &finished.reason)?;
@@ -229,6 +300,22 @@ struct Wire<'a> {
     #[serde(borrow, default)]
     retries: Option<&'a RawValue>,
     #[serde(borrow, default)]
+    backoff: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    timeout: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    on_failure: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    limits: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    fresh: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    from: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    scheduled_for: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    degraded: Option<&'a RawValue>,
+    #[serde(borrow, default)]
     retry_of: Option<&'a RawValue>,
     #[serde(borrow, default)]
     part: Option<&'a RawValue>,
@@ -264,6 +351,31 @@ fn optional<'a, T: Deserialize<'a>>(
 
 fn required<'a, T: Deserialize<'a>>(raw: Option<&'a RawValue>, field: &'static str) -> Result<T, Reject> {
     optional(raw, field)?.ok_or(Reject::Field(field))
+}
+
+fn duration(raw: Option<&RawValue>, field: &'static str) -> Result<Option<Duration>, Reject> {
+    Ok(optional::<DurationText>(raw, field)?.map(|text| text.0))
+}
+
+fn limits(raw: Option<&RawValue>) -> Result<Vec<Limit>, Reject> {
+    let limits: Vec<Limit> = optional(raw, "limits")?.unwrap_or_default();
+    if limits.len() > MAX_LIMITS { Err(Reject::Field("limits")) } else { Ok(limits) }
+}
+
+fn asked(requested_by: Option<&RawValue>) -> Asked {
+    Asked { requested_by: requested_by.and_then(read_text) }
+}
+
+fn write_duration<M: SerializeMap>(
+    map: &mut M,
+    field: &'static str,
+    duration: Option<Duration>,
+) -> Result<(), M::Error> {
+    duration.map_or(Ok(()), |duration| map.serialize_entry(field, &DurationText(duration)))
+}
+
+fn write_list<M: SerializeMap, T: Serialize>(map: &mut M, field: &'static str, list: &[T]) -> Result<(), M::Error> {
+    if list.is_empty() { Ok(()) } else { map.serialize_entry(field, list) }
 }
 
 fn read_text(raw: &RawValue) -> Option<String> {
@@ -331,8 +443,9 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::domain::event::{Cause, Counts, Entry, Outcome, PlannedObject, time_text};
+    use crate::domain::event::{Cause, Counts, Entry, Outcome, PlannedObject, Version, time_text};
     use crate::domain::object::{Criticality, Stage};
+    use crate::domain::rules::OnFailure;
 
     const PLACE: Place = Place { partition: 0, offset: 7 };
 
@@ -391,21 +504,39 @@ mod tests {
                 targets: vec!["3005".into()],
                 exclude: vec!["stage:ingest".into()],
                 requested_by: None,
-                retries: Some(2),
+                rules: RulesAsked {
+                    retries: Some(2),
+                    backoff: Some(Duration::from_secs(10)),
+                    timeout: Some(Duration::from_millis(1_500)),
+                    on_failure: Some(OnFailure::Continue),
+                    limits: vec!["source=Sage:2".parse().unwrap()],
+                },
+                fresh: Some(Duration::from_secs(1_800)),
                 retry_of: Some(RunId(Uuid::from_u128(7))),
+                from: vec![ObjectId(2002)],
+                scheduled_for: Some(Timestamp::from_second(1_700_000_000).unwrap()),
             }),
             Body::RunPlanned(PlanPart {
                 part: 0,
                 parts: 1,
                 partitions: 6,
                 begins: vec![3, 0, 0, 7, 0, 1],
-                retries: 1,
+                rules: Rules {
+                    retries: 1,
+                    backoff: Duration::from_secs(90),
+                    timeout: Some(Duration::from_secs(7_200)),
+                    on_failure: OnFailure::Stop,
+                    limits: vec!["stage=ingest:3".parse().unwrap()],
+                },
                 objects: vec![PlannedObject {
                     id: ObjectId(2001),
                     stage: Stage::Standardize,
                     criticality: Criticality::High,
                     parents: vec![ObjectId(1001)],
                     satisfied: vec![ObjectId(1009)],
+                    expected_ms: Some(1_234),
+                    last_good: Some(Version { at: Timestamp::UNIX_EPOCH, run_id: RunId(Uuid::from_u128(9)) }),
+                    reused: true,
                     entry: entry.clone(),
                 }],
             }),
@@ -413,6 +544,7 @@ mod tests {
                 object: ObjectId(1001),
                 attempt: 2,
                 cause: Some(Cause::WorkerLost),
+                degraded: vec![ObjectId(1009)],
                 entry: entry.clone(),
             }),
             Body::ObjectAssigned(Assigned {
@@ -420,16 +552,27 @@ mod tests {
                 attempt: 2,
                 worker: "w".into(),
                 instance: Uuid::from_u128(7),
+                timeout: Some(Duration::from_secs(60)),
+                degraded: vec![ObjectId(1009)],
                 entry,
             }),
             Body::ObjectLoaded(answer(None)),
             Body::ObjectFailed(answer(Some("é"))),
-            Body::ObjectSkipped(Skipped { object: ObjectId(3001), because: vec![ObjectId(2001)] }),
-            Body::RunCancelRequested(CancelRequest { requested_by: Some("me".into()) }),
+            Body::ObjectSkipped(Skipped { object: ObjectId(3001), attempt: 3, because: vec![ObjectId(2001)] }),
+            Body::ObjectMarked(Marked {
+                object: ObjectId(2005),
+                attempt: 2,
+                state: MarkedAs::Loaded,
+                because: Some("chargé à la main".into()),
+                requested_by: Some("ann".into()),
+            }),
+            Body::RunPauseRequested(Asked { requested_by: Some("ann".into()) }),
+            Body::RunResumeRequested(Asked::default()),
+            Body::RunCancelRequested(Asked { requested_by: Some("me".into()) }),
             Body::RunFinished(Finished {
                 outcome: Outcome::Failed,
                 reason: Some("r".into()),
-                counts: Counts { objects: 3, loaded: 1, failed: 1, skipped: 1 },
+                counts: Counts { objects: 3, loaded: 1, failed: 1, skipped: 1, degraded: 1, reused: 1 },
                 duration_seconds: 1.5,
                 problems: None,
             }),

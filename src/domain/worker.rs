@@ -39,6 +39,10 @@ pub struct Start {
     pub held: Held,
     /// The object's entry.
     pub entry: Entry,
+    /// How long it may take; none: as this worker is set.
+    pub timeout: Option<Duration>,
+    /// The objects before it whose last good version serves in place of this run's.
+    pub degraded: Vec<ObjectId>,
     /// The partition of the assignment: there the leader looks for the answer, however many partitions others know of.
     pub partition: u32,
 }
@@ -102,6 +106,7 @@ impl Worker {
             Body::ObjectAssigned(_)
             | Body::RunCancelRequested(_)
             | Body::RunFinished(_)
+            | Body::ObjectMarked(_)
             | Body::OrchestratorElected => true,
             Body::ObjectReady(ready) => ready.attempt > 1,
             _ => false,
@@ -136,11 +141,14 @@ impl Worker {
                     self.queue.push_back(Start {
                         held,
                         entry: assigned.entry.clone(),
+                        timeout: assigned.timeout,
+                        degraded: assigned.degraded.clone(),
                         partition: place.partition,
                     });
                 }
                 self.end(|held| is_earlier(held, run, assigned.object, assigned.attempt))
             }
+            Body::ObjectMarked(marked) => self.end(|held| held.run_id == run && held.id_objet == marked.object),
             Body::RunCancelRequested(_) | Body::RunFinished(_) => {
                 if !self.ended.contains(&run) {
                     self.ended.push_back(run);
@@ -289,10 +297,14 @@ mod tests {
         let worker = Worker::new(identity);
         let assigned = |instance, attempt| {
             let worker = "w".into();
-            Body::ObjectAssigned(Assigned { object: ObjectId(1001), attempt, worker, instance, entry: None })
+            let (timeout, degraded) = (None, Vec::new());
+            let object = ObjectId(1001);
+            Body::ObjectAssigned(Assigned { object, attempt, worker, instance, timeout, degraded, entry: None })
         };
-        let ready =
-            |attempt| Body::ObjectReady(Ready { object: ObjectId(1001), attempt, cause: None, entry: None });
+        let ready = |attempt| {
+            let object = ObjectId(1001);
+            Body::ObjectReady(Ready { object, attempt, cause: None, degraded: Vec::new(), entry: None })
+        };
         let loaded =
             Body::ObjectLoaded(Answer { object: ObjectId(1001), attempt: 1, meta: AnswerMeta::default() });
         let other = Uuid::from_u128(8);

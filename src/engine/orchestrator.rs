@@ -15,8 +15,11 @@ use crate::domain::envelope::Envelope;
 use crate::domain::event::{Body, Event, PlannedObject, Request, RunId};
 use crate::domain::leader::{Candidate, Role};
 use crate::domain::member::Mono;
+use crate::domain::object::ObjectId;
 use crate::domain::problem::{Problem, Problems};
 use crate::domain::retry;
+use crate::domain::reuse::reuse;
+use crate::domain::rules::{OnFailure, Rules, RulesAsked};
 use crate::domain::scheduler::{Decision, Now, Scheduler, Settings};
 use crate::log::{Log, LogError, NewRecord};
 use crate::planning::{Planning, problems_json};
@@ -38,8 +41,8 @@ pub struct Orchestrator {
     pub members: Arc<dyn Log>,
     /// How plans are made.
     pub planning: Planning,
-    /// How often a failed object that is worth it is tried again, where the request does not say.
-    pub retries: u32,
+    /// By which rules runs go, where the request does not say otherwise.
+    pub rules: Rules,
     /// How long a leader or a worker may be silent.
     pub lease: Duration,
     /// What the scheduler is told.
@@ -289,7 +292,7 @@ impl Orchestrator {
         let planning = self.planning.clone();
         let (targets, exclude) = (request.targets.clone(), request.exclude.clone());
         let planned = match request.retry_of {
-            Some(old) => match self.again(old) {
+            Some(old) => match self.again(old, &request.from) {
                 Ok(objects) => {
                     let refresh = move || planning.refresh(objects).map(|objects| (objects, Vec::new()));
                     tokio::task::spawn_blocking(refresh)
@@ -303,12 +306,20 @@ impl Orchestrator {
                 .map_err(|problems| ("bad-catalogue", problems)),
         };
         Ok(match planned {
-            Ok((objects, warnings)) => {
+            Ok((mut objects, warnings)) => {
                 for warning in &warnings {
                     tracing::warn!("{warning}");
                 }
-                let retries = request.retries.unwrap_or(self.retries);
-                scheduler.planned(now, run, position, retries, objects)
+                let rules = self.rules_of(&request);
+                self.recall(&mut objects);
+                if let Some(fresh) = request.fresh {
+                    reuse(&mut objects, fresh, now.wall);
+                }
+                // The log need not say again what nothing in this run asks for.
+                for object in objects.iter_mut().filter(|object| !object.reused) {
+                    object.last_good = object.last_good.filter(|_| rules.on_failure == OnFailure::Continue);
+                }
+                scheduler.planned(now, run, position, &rules, objects)
             }
             Err((reason, problems)) => {
                 tracing::error!("{problems}");
@@ -322,13 +333,38 @@ impl Orchestrator {
         })
     }
 
+    /// By which rules a run goes. A retry goes by those of the run that it repeats, and no limit is lifted.
+    fn rules_of(&self, request: &Request) -> Rules {
+        let old = request.retry_of.and_then(|old| {
+            self.view.read(|known| Some(known.history.run(old)?.board()?.rules().clone()))
+        });
+        let base = match old {
+            Some(old) => {
+                let limits = RulesAsked { limits: self.rules.limits.clone(), ..RulesAsked::default() };
+                old.with(&limits)
+            }
+            None => self.rules.clone(),
+        };
+        base.with(&request.rules)
+    }
+
+    /// Notes of each object what the log knows of earlier loads.
+    fn recall(&self, objects: &mut [PlannedObject]) {
+        self.view.read(|known| {
+            for object in objects {
+                let load = known.history.last_load(object.id);
+                (object.expected_ms, object.last_good) = (load.took_ms(), load.good);
+            }
+        });
+    }
+
     /// What a retry of this run runs.
-    fn again(&self, old: RunId) -> Result<Vec<PlannedObject>, Problems> {
-        let objects = self.view.read(|known| known.history.run(old)?.board().map(retry::again));
+    fn again(&self, old: RunId, from: &[ObjectId]) -> Result<Vec<PlannedObject>, Problems> {
+        let objects = self.view.read(|known| known.history.run(old)?.board().map(|board| retry::again(board, from)));
         let (message, hint) = match objects {
-            None => ("is not known, or too long ago", "start a run of the objects that are missing"),
-            Some(objects) if objects.is_empty() => ("has nothing that failed", "start a run instead"),
-            Some(objects) => return Ok(objects),
+            None => ("is not known, or too long ago".into(), "start a run of the objects that are missing".into()),
+            Some(Err(why)) => (why.to_string(), why.hint()),
+            Some(Ok(objects)) => return Ok(objects),
         };
         Err(Problems::new("the request", vec![Problem::new(format!("run {old} {message}"), hint)]))
     }

@@ -296,7 +296,7 @@ impl AtWork {
 
     /// Starts what waits, while a slot is free.
     fn start(&mut self) {
-        while let Some(Start { held, entry, partition }) = self.worker.start() {
+        while let Some(Start { held, entry, partition, .. }) = self.worker.start() {
             let stage = self.stage_of(held);
             let task = Task {
                 object: held.id_objet,

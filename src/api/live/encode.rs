@@ -157,7 +157,7 @@ impl Encoder {
         // Writing to a String cannot fail.
         for i in objects {
             let _ = write!(rows, "{}[{i}", if rows.is_empty() { "" } else { "," });
-            for step in board.attempts(i).story(board.retries()) {
+            for step in board.attempts(i).story(board.rules().retries) {
                 let worker = step.attempt.filter(|_| step.phase != Phase::Ready).and_then(|attempt| {
                     let assigned =
                         attempt.assignment.and_then(|assignment| run.worker_name(assignment.instance));

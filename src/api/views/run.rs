@@ -18,6 +18,7 @@ use crate::domain::history::{History, Summary};
 use crate::domain::object::{ObjectId, Stage};
 use crate::domain::problem::Problem;
 use crate::domain::run::Run;
+use crate::domain::scheduler;
 
 /// A run, whether it waits, is worked on or is long over.
 #[derive(Debug, Serialize, ToSchema)]
@@ -57,12 +58,7 @@ impl RunView {
     pub(in crate::api) fn of(run: &Run, now: Timestamp) -> RunView {
         let requested_at = run.request.as_ref().map(|(at, _)| *at);
         let board_counts = || {
-            run.board().map_or_else(Counts::default, |board| Counts {
-                objects: board.len() as u64,
-                loaded: board.total(Phase::Loaded),
-                failed: board.total(Phase::Failed),
-                skipped: board.total(Phase::Skipped),
-            })
+            run.board().map_or_else(Counts::default, scheduler::counts)
         };
         let finished = run.finished.as_ref();
         let running_seconds = || {

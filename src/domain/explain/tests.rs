@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::domain::event::{
-    Answer, AnswerMeta, Assigned, Body, CancelRequest, Counts, Event, Finished, Place, PlanPart,
+    Answer, AnswerMeta, Assigned, Body, Asked, Counts, Event, Finished, Place, PlanPart,
     PlannedObject, Ready, Request, Skipped,
 };
 use crate::domain::member::{Heartbeat, Held, Member, Reign, WorkerState};
@@ -116,7 +116,7 @@ impl World {
     }
 
     fn cancel(&mut self) -> &mut World {
-        self.event(NOW - 1, Body::RunCancelRequested(CancelRequest::default()))
+        self.event(NOW - 1, Body::RunAskeded(Asked::default()))
     }
 
     fn finish(&mut self, outcome: Outcome) -> &mut World {
