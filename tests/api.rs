@@ -179,11 +179,26 @@ async fn a_run_with_all_that_happened_in_it() {
     server.get("/runs/latest").await.problem(404);
     let run = RunId(Uuid::now_v7());
     let instance = Uuid::from_u128(7);
-    let offered =
-        |id: u64| Body::ObjectReady(Ready { object: ObjectId(id), attempt: 1, cause: None, entry: None });
+    let offered = |id: u64| {
+        Body::ObjectReady(Ready {
+            object: ObjectId(id),
+            attempt: 1,
+            cause: None,
+            degraded: Vec::new(),
+            entry: None,
+        })
+    };
     let assigned = |id: u64| {
         let (object, worker) = (ObjectId(id), "w1".into());
-        Body::ObjectAssigned(Assigned { object, attempt: 1, worker, instance, entry: None })
+        Body::ObjectAssigned(Assigned {
+            object,
+            attempt: 1,
+            worker,
+            instance,
+            timeout: None,
+            degraded: Vec::new(),
+            entry: None,
+        })
     };
     server.write(run, Some(1), plan(world())).await;
     for id in [1001, 1002] {
@@ -234,12 +249,15 @@ async fn a_run_with_all_that_happened_in_it() {
 
     server.write(run, None, Body::ObjectFailed(answer(1001, Some(MARKUP)))).await;
     let because = vec![ObjectId(1001)];
-    let skipped = Body::ObjectSkipped(Skipped { object: ObjectId(2001), because });
+    let skipped = Body::ObjectSkipped(Skipped { object: ObjectId(2001), attempt: 1, because });
     server.write(run, Some(1), skipped).await;
     let running = server.json("/runs/latest").await;
     assert_eq!(running["state"], "running");
     assert!(running["duration_seconds"].as_f64().unwrap() >= 0.0);
-    assert_eq!(running["counts"], json!({ "objects": 4, "loaded": 0, "failed": 1, "skipped": 1 }));
+    assert_eq!(
+        running["counts"],
+        json!({ "objects": 4, "loaded": 0, "failed": 1, "skipped": 1, "degraded": 0, "reused": 0 })
+    );
     let states = |run: &Value| -> Vec<String> {
         let objects = run["objects"].as_array().unwrap();
         objects.iter().map(|object| object["state"].as_str().unwrap().to_owned()).collect()
@@ -290,7 +308,7 @@ async fn a_run_with_all_that_happened_in_it() {
     assert_eq!(server.post(&path, "").await.status, StatusCode::ACCEPTED);
     server.settle().await;
     assert!(server.view.read(|known| known.history.run(run).unwrap().cancel.is_some()));
-    let counts = Counts { objects: 4, loaded: 0, failed: 1, skipped: 1 };
+    let counts = Counts { objects: 4, loaded: 0, failed: 1, skipped: 1, ..Counts::default() };
     let finished = Finished {
         outcome: Outcome::Cancelled,
         reason: Some("me".into()),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use korch::api::{self, Limits};
-use korch::domain::event::{Body, Asked, Event, RunId};
+use korch::domain::event::{Asked, Body, Event, RunId};
 use korch::log::local::LocalLog;
 use korch::log::{From, Log, NewRecord};
 use korch::view::View;
@@ -175,7 +175,7 @@ fn too_many_connections_wait() {
     // The server is at work, and sees everything but the second connection.
     let run = RunId(Uuid::now_v7());
     for said in ["one", "two"] {
-        served.append(run, Body::RunAskeded(Asked { requested_by: Some(said.into()) }));
+        served.append(run, Body::RunCancelRequested(Asked { requested_by: Some(said.into()) }));
         heard(&mut viewer, &format!("\"{said}\""));
     }
     second.set_nonblocking(true).unwrap();
@@ -205,8 +205,8 @@ fn whoever_is_slow_to_ask_is_let_go() {
         }
     }
     // One that is being answered is not slow.
-    served.append(RunId(Uuid::now_v7()), Body::RunAskeded(Asked { requested_by: None }));
-    heard(&mut viewer, "RunAskeded");
+    served.append(RunId(Uuid::now_v7()), Body::RunCancelRequested(Asked { requested_by: None }));
+    heard(&mut viewer, "RunCancelRequested");
 }
 
 #[test]
@@ -221,8 +221,8 @@ fn what_takes_too_long_is_given_up() {
     let mut viewer = served.viewer();
     // Nobody plans what this asks for.
     comes_again(&served.ask("POST", "/orchestrate"));
-    served.append(RunId(Uuid::now_v7()), Body::RunAskeded(Asked { requested_by: None }));
-    heard(&mut viewer, "RunAskeded");
+    served.append(RunId(Uuid::now_v7()), Body::RunCancelRequested(Asked { requested_by: None }));
+    heard(&mut viewer, "RunCancelRequested");
 }
 
 #[test]

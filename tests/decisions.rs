@@ -10,12 +10,12 @@ use jiff::Timestamp;
 use korch::domain::attempt::Phase;
 use korch::domain::board::Board;
 use korch::domain::event::{
-    Answer, AnswerMeta, Body, Asked, Cause, Epoch, Event, Outcome, Place, PlannedObject, Request,
-    RunId,
+    Answer, AnswerMeta, Asked, Body, Cause, Epoch, Event, Outcome, Place, PlannedObject, Request, RunId,
 };
 use korch::domain::history::History;
 use korch::domain::member::{Heartbeat, Held, Member, Members, WorkerState};
 use korch::domain::object::{Criticality, ObjectId, Stage};
+use korch::domain::rules::Rules;
 use korch::domain::run::Stamp;
 use korch::domain::scheduler::{Decision, Now, Scheduler, Settings};
 use serde_json::value::RawValue;
@@ -106,7 +106,13 @@ impl Desk {
     }
 
     fn plan(&mut self, run: RunId, retries: u32, objects: Vec<PlannedObject>) {
-        for event in self.scheduler.planned(self.clock(), run, &[self.offset], retries, objects) {
+        for event in self.scheduler.planned(
+            self.clock(),
+            run,
+            &[self.offset],
+            &Rules { retries, ..Rules::default() },
+            objects,
+        ) {
             self.append_event(event);
         }
     }
@@ -203,12 +209,8 @@ fn told(event: &Event) -> String {
 
 fn object(id: u64, parents: &[u64]) -> PlannedObject {
     PlannedObject {
-        id: ObjectId(id),
-        stage: Stage::of_id(ObjectId(id)).unwrap(),
-        criticality: Criticality::Medium,
         parents: parents.iter().copied().map(ObjectId).collect(),
-        satisfied: Vec::new(),
-        entry: None,
+        ..PlannedObject::new(ObjectId(id), Stage::of_id(ObjectId(id)).unwrap(), Criticality::Medium)
     }
 }
 
@@ -448,7 +450,7 @@ fn the_end_of_a_run() {
     let outcome = |desk: &Desk| desk.history.run(RUN).unwrap().finished.as_ref().unwrap().1.outcome;
     assert_eq!(outcome(&desk), Outcome::Succeeded);
     // Somebody stops it, planned or not.
-    let cancel = Body::RunAskeded(Asked { requested_by: Some("ann".into()) });
+    let cancel = Body::RunCancelRequested(Asked { requested_by: Some("ann".into()) });
     for planned in [true, false] {
         let mut desk = if planned { one_assigned(0) } else { Desk::new(&[]) };
         desk.request(RUN, 0);
@@ -493,7 +495,13 @@ fn a_plan_in_parts_makes_the_same_board() {
         })
         .collect();
     let desk = Desk::new(&[]);
-    let parts = desk.scheduler.planned(desk.clock(), RUN, &[desk.offset], 2, objects.clone());
+    let parts = desk.scheduler.planned(
+        desk.clock(),
+        RUN,
+        &[desk.offset],
+        &Rules { retries: 2, ..Rules::default() },
+        objects.clone(),
+    );
     assert!(parts.len() > 4, "{}", parts.len());
     let mut desk = Desk::new(&[]);
     desk.request(RUN, 0);
@@ -526,7 +534,7 @@ fn a_decision_after_a_higher_election_is_void() {
         desk.append_event(event);
     }
     assert_eq!(desk.phase(1001), Phase::Waiting);
-    let cancelled = Body::RunAskeded(Asked::default());
+    let cancelled = Body::RunCancelRequested(Asked::default());
     desk.append(Some(RUN), None, cancelled);
     let end = desk.look().events.remove(0);
     desk.append_event(Event { epoch: Some(1), ..end.clone() });

@@ -14,6 +14,7 @@ use korch::domain::event::{
 };
 use korch::domain::history::History;
 use korch::domain::object::{Criticality, ObjectId, Stage};
+use korch::domain::rules::Rules;
 use korch::domain::run::Stamp;
 use uuid::Uuid;
 
@@ -47,27 +48,38 @@ impl World {
 
     fn plan(&mut self, run: RunId, ms: i64, objects: &[(u64, &[u64])]) {
         let objects = objects.iter().map(|(id, parents)| PlannedObject {
-            id: ObjectId(*id),
-            stage: Stage::of_id(ObjectId(*id)).unwrap(),
-            criticality: Criticality::default(),
             parents: parents.iter().copied().map(ObjectId).collect(),
-            satisfied: Vec::new(),
-            entry: None,
+            ..PlannedObject::new(ObjectId(*id), Stage::of_id(ObjectId(*id)).unwrap(), Criticality::default())
         });
         let objects = objects.collect();
-        let part = PlanPart { part: 0, parts: 1, partitions: 1, begins: Vec::new(), retries: 1, objects };
+        let part = PlanPart {
+            part: 0,
+            parts: 1,
+            partitions: 1,
+            begins: Vec::new(),
+            rules: Rules { retries: 1, ..Rules::default() },
+            objects,
+        };
         self.event(run, ms, Body::RunPlanned(part));
     }
 
     fn ready(&mut self, run: RunId, ms: i64, id: u64, attempt: u32) {
-        let ready = Ready { object: ObjectId(id), attempt, cause: None, entry: None };
+        let ready = Ready { object: ObjectId(id), attempt, cause: None, degraded: Vec::new(), entry: None };
         self.event(run, ms, Body::ObjectReady(ready));
     }
 
     fn assigned(&mut self, run: RunId, ms: i64, id: u64, attempt: u32) {
         let instance = Uuid::from_u128(9);
         let worker = "w".to_owned();
-        let assigned = Assigned { object: ObjectId(id), attempt, worker, instance, entry: None };
+        let assigned = Assigned {
+            object: ObjectId(id),
+            attempt,
+            worker,
+            instance,
+            timeout: None,
+            degraded: Vec::new(),
+            entry: None,
+        };
         self.event(run, ms, Body::ObjectAssigned(assigned));
     }
 
@@ -217,7 +229,7 @@ fn a_story_is_told_in_the_order_of_its_times() {
     world.event(
         RUN,
         95,
-        Body::ObjectSkipped(Skipped { object: ObjectId(3001), because: vec![ObjectId(1001)] }),
+        Body::ObjectSkipped(Skipped { object: ObjectId(3001), attempt: 1, because: vec![ObjectId(1001)] }),
     );
     world.story(3001, &[(Phase::Skipped, 95)]);
 }

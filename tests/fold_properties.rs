@@ -12,13 +12,13 @@ use jiff::Timestamp;
 use korch::domain::attempt::{Attempts, Phase};
 use korch::domain::board::Board;
 use korch::domain::event::{
-    Answer, AnswerMeta, Body, Asked, Epoch, Event, Outcome, Place, PlanPart, PlannedObject, Request,
-    RunId,
+    Answer, AnswerMeta, Asked, Body, Epoch, Event, Outcome, Place, PlanPart, PlannedObject, Request, RunId,
 };
 use korch::domain::history::History;
 use korch::domain::member::{Heartbeat, Held, Member, Members, WorkerState};
 use korch::domain::object::{Criticality, ObjectId, Stage};
 use korch::domain::partition::partition_of;
+use korch::domain::rules::Rules;
 use korch::domain::run::Stamp;
 use korch::domain::scheduler::{Now, Scheduler, Settings};
 use uuid::Uuid;
@@ -183,11 +183,13 @@ struct Naive {
 #[derive(Debug, Default)]
 struct NaiveObject {
     attempts: BTreeMap<u32, NaiveAttempt>,
-    skipped: Option<Vec<ObjectId>>,
+    /// The attempt that was not to be, and why.
+    skipped: Option<(u32, Vec<ObjectId>)>,
 }
 
 #[derive(Debug, Default)]
 struct NaiveAttempt {
+    offered: bool,
     assigned: Option<Uuid>,
     answer: Option<NaiveAnswer>,
 }
@@ -223,13 +225,18 @@ impl Naive {
         let Some((object, number)) = event.body.object() else { return };
         let object = self.objects.entry((run, object)).or_default();
         if let Body::ObjectSkipped(skipped) = &event.body {
-            if !object.is_loaded() {
-                object.skipped.get_or_insert_with(|| skipped.because.clone());
+            let offered = object.attempts.iter().any(|(at, one)| one.offered && *at >= skipped.attempt);
+            if !object.is_loaded() && !offered {
+                object.skipped.get_or_insert_with(|| (skipped.attempt, skipped.because.clone()));
             }
             return;
         }
         let attempt = object.attempts.entry(number).or_default();
         match &event.body {
+            Body::ObjectReady(_) => {
+                attempt.offered = true;
+                object.skipped = object.skipped.take().filter(|(at, _)| *at >= number);
+            }
             Body::ObjectAssigned(assigned) => drop(attempt.assigned.get_or_insert(assigned.instance)),
             Body::ObjectLoaded(_) => drop(attempt.answer.get_or_insert(NaiveAnswer::Loaded)),
             Body::ObjectFailed(answer) => {
@@ -248,7 +255,7 @@ impl Naive {
         let parts = self.plans.get(&run)?.values().rev().find(complete)?;
         let objects =
             parts.values().flat_map(|part| &part.objects).map(|object| (object.id, object)).collect();
-        Some((objects, parts.values().next()?.retries))
+        Some((objects, parts.values().next()?.rules.retries))
     }
 
     fn phase(&self, run: RunId, id: ObjectId, retries: u32) -> Phase {
@@ -304,7 +311,7 @@ fn check_run(seed: u64, id: RunId, history: &History, naive: &Naive) {
     for (object, &phase) in &phases {
         assert_eq!(board.phase(place(object)), phase, "seed {seed}: {object}");
         let known = naive.objects.get(&(id, *object));
-        let because = known.and_then(|known| known.skipped.as_deref());
+        let because = known.and_then(|known| Some(&*known.skipped.as_ref()?.1));
         assert_eq!(board.attempts(place(object)).because(), because, "seed {seed}: {object}");
         let numbers: Vec<u32> = board.attempts(place(object)).all().iter().map(|one| one.number).collect();
         let naive_numbers: Vec<u32> =
@@ -349,7 +356,8 @@ fn check_indexes(
     let retrying: Vec<usize> = board.retrying().collect();
     assert_eq!(retrying, all(&|_, phase| phase == Phase::Retrying), "seed {seed}");
     for stage in Stage::ALL {
-        let ready: Vec<usize> = board.ready(stage).collect();
+        let classes = board.classes().all().iter().position(|class| class.stage == stage);
+        let ready: Vec<usize> = classes.into_iter().flat_map(|class| board.ready(class)).collect();
         assert_eq!(
             ready,
             all(&|object, phase| phase == Phase::Ready && object.stage == stage),
@@ -542,7 +550,13 @@ impl World {
     fn planned(&self, scheduler: &Scheduler, run: RunId) -> Vec<Event> {
         let now = Now { mono: self.now, wall: self.wall() };
         let begins = vec![0; self.partitions as usize];
-        scheduler.planned(now, run, &begins, self.retries, self.wishes[&run].clone())
+        scheduler.planned(
+            now,
+            run,
+            &begins,
+            &Rules { retries: self.retries, ..Rules::default() },
+            self.wishes[&run].clone(),
+        )
     }
 
     /// No object is offered before every parent is loaded.
@@ -695,7 +709,7 @@ impl World {
 
     fn cancel(&mut self) {
         let Some(run) = self.history.active().map(|run| run.id) else { return };
-        let body = Body::RunAskeded(Asked { requested_by: Some("a test".into()) });
+        let body = Body::RunCancelRequested(Asked { requested_by: Some("a test".into()) });
         self.append(Event { at: self.wall(), run: Some(run), epoch: None, body });
     }
 }
@@ -711,14 +725,12 @@ fn random_plan(rng: &mut Rng) -> Vec<PlannedObject> {
             let parents: BTreeSet<ObjectId> =
                 (0..rng.usize(..=3)).filter(|_| i > 0).map(|_| ids[rng.usize(..i)]).collect();
             PlannedObject {
-                id: ids[i],
-                stage: stages[i],
-                criticality: *rng
-                    .choice(&[Criticality::Low, Criticality::Medium, Criticality::High])
-                    .unwrap(),
                 parents: parents.into_iter().collect(),
-                satisfied: Vec::new(),
-                entry: None,
+                ..PlannedObject::new(
+                    ids[i],
+                    stages[i],
+                    *rng.choice(&[Criticality::Low, Criticality::Medium, Criticality::High]).unwrap(),
+                )
             }
         })
         .collect();

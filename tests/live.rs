@@ -74,16 +74,24 @@ impl Page {
 }
 
 fn ready(id: u64, attempt: u32) -> Body {
-    Body::ObjectReady(Ready { object: ObjectId(id), attempt, cause: None, entry: None })
+    Body::ObjectReady(Ready { object: ObjectId(id), attempt, cause: None, degraded: Vec::new(), entry: None })
 }
 
 fn assigned(id: u64, attempt: u32) -> Body {
     let (worker, instance) = ("w1".to_owned(), Uuid::from_u128(9));
-    Body::ObjectAssigned(Assigned { object: ObjectId(id), attempt, worker, instance, entry: None })
+    Body::ObjectAssigned(Assigned {
+        object: ObjectId(id),
+        attempt,
+        worker,
+        instance,
+        timeout: None,
+        degraded: Vec::new(),
+        entry: None,
+    })
 }
 
 fn finished(outcome: Outcome) -> Body {
-    let counts = Counts { objects: 4, loaded: 1, failed: 1, skipped: 0 };
+    let counts = Counts { objects: 4, loaded: 1, failed: 1, skipped: 0, ..Counts::default() };
     Body::RunFinished(Finished { outcome, reason: None, counts, duration_seconds: 1.5, problems: None })
 }
 
@@ -113,7 +121,7 @@ async fn a_run_is_told_from_its_request_to_its_end() {
     server.write(RUN, None, Body::ObjectLoaded(answer(1001, None))).await;
     server.write(RUN, Some(1), ready(1002, 1)).await;
     server.write(RUN, None, Body::ObjectFailed(answer(1002, Some("no")))).await;
-    let skipped = Skipped { object: ObjectId(3001), because: vec![ObjectId(1002)] };
+    let skipped = Skipped { object: ObjectId(3001), attempt: 1, because: vec![ObjectId(1002)] };
     server.write(RUN, Some(1), Body::ObjectSkipped(skipped)).await;
     page.until(&mut viewer, |page| page.states(3) == [6]).await;
     assert_eq!((page.states(0).last(), page.states(1).last()), (Some(&4), Some(&5)));

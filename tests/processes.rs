@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use korch::domain::event::{AnswerMeta, Assigned, Body, Asked, Event, Place, Ready, Reject, RunId};
+use korch::domain::event::{AnswerMeta, Asked, Assigned, Body, Event, Place, Ready, Reject, RunId};
 use korch::domain::history::History;
 use korch::domain::leader::{Candidate, Role};
 use korch::domain::member::{Heartbeat, Held, Member, Members, Reign, WorkerState};
@@ -233,13 +233,16 @@ impl Seat {
             attempt,
             worker: "w".into(),
             instance: Uuid::from_u128(7),
+            timeout: None,
+            degraded: Vec::new(),
             entry: None,
         };
         self.read(Some(epoch), Body::ObjectAssigned(assigned))
     }
 
     fn ready(&mut self, object: u64, attempt: u32) -> Vec<Held> {
-        let ready = Ready { object: ObjectId(object), attempt, cause: None, entry: None };
+        let ready =
+            Ready { object: ObjectId(object), attempt, cause: None, degraded: Vec::new(), entry: None };
         self.read(Some(1), Body::ObjectReady(ready))
     }
 
@@ -313,7 +316,7 @@ fn a_cancelled_run_ends_and_nothing_of_it_starts_again() {
     let mut seat = Seat::new(2);
     seat.given(1001, 1, 1);
     seat.start();
-    assert_eq!(seat.read(None, Body::RunAskeded(Asked::default())), [held(1001, 1)]);
+    assert_eq!(seat.read(None, Body::RunCancelRequested(Asked::default())), [held(1001, 1)]);
     seat.given(1003, 1, 1);
     assert_eq!(seat.start(), None);
     assert!(seat.worker.is_idle());

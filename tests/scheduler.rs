@@ -5,12 +5,11 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use korch::domain::event::{
-    Answer, AnswerMeta, Body, Asked, Event, Place, PlannedObject, Request, RunId,
-};
+use korch::domain::event::{Answer, AnswerMeta, Asked, Body, Event, Place, PlannedObject, Request, RunId};
 use korch::domain::history::{History, StrangersAnswer};
 use korch::domain::member::{Heartbeat, Held, Member, Members, WorkerState};
 use korch::domain::object::{Criticality, ObjectId, Stage};
+use korch::domain::rules::Rules;
 use korch::domain::run::Stamp;
 use korch::domain::scheduler::{Now, Scheduler, Settings};
 use uuid::Uuid;
@@ -23,12 +22,8 @@ fn run_id(n: u128) -> RunId {
 
 fn object(id: u64, criticality: Criticality, parents: &[u64]) -> PlannedObject {
     PlannedObject {
-        id: ObjectId(id),
-        stage: Stage::of_id(ObjectId(id)).unwrap(),
-        criticality,
         parents: parents.iter().map(|&id| ObjectId(id)).collect(),
-        satisfied: Vec::new(),
-        entry: None,
+        ..PlannedObject::new(ObjectId(id), Stage::of_id(ObjectId(id)).unwrap(), criticality)
     }
 }
 
@@ -81,7 +76,13 @@ impl World {
 
     fn plan(&mut self, run: u128, retries: u32, objects: Vec<PlannedObject>) {
         self.request(run);
-        for event in self.scheduler.planned(self.clocks(), run_id(run), &[self.offset], retries, objects) {
+        for event in self.scheduler.planned(
+            self.clocks(),
+            run_id(run),
+            &[self.offset],
+            &Rules { retries, ..Rules::default() },
+            objects,
+        ) {
             self.append(&event);
         }
     }
@@ -366,12 +367,12 @@ fn the_queue_keeps_its_order_and_a_cancelled_run_makes_room() {
     world.beat("a", 10, 1, &[]);
     world.decide();
     let cancel = Asked { requested_by: Some("me".into()) };
-    world.say(1, Body::RunAskeded(cancel));
+    world.say(1, Body::RunCancelRequested(cancel));
     assert_eq!(world.decide(), ["cancelled cancelled by me 0/0/0 of 1"]);
     assert_eq!(world.decide(), ["plan 3"]);
     let queue: Vec<u128> = world.history.queue().iter().map(|run| run.id.0.as_u128()).collect();
     assert_eq!(queue, [2]);
-    world.say(3, Body::RunAskeded(Asked::default()));
+    world.say(3, Body::RunCancelRequested(Asked::default()));
     assert_eq!(world.decide(), ["cancelled - 0/0/0 of 0"]);
     assert_eq!(world.decide(), ["plan 2"]);
 }
@@ -385,7 +386,7 @@ fn a_run_cancelled_while_it_waits_for_its_turn_ends_at_once() {
     world.pass(100);
     world.request(3);
     world.beat("a", 10, 1, &[]);
-    world.say(2, Body::RunAskeded(Asked::default()));
+    world.say(2, Body::RunCancelRequested(Asked::default()));
     assert_eq!(world.decide(), ["ready 1001#1", "1001#1 to a", "cancelled - 0/0/0 of 0"]);
     assert_eq!(world.decide(), [""; 0]);
     world.answer(1001, 1, None);

@@ -239,7 +239,7 @@ fn rubbish(number: usize, run: &str) -> Option<Vec<u8>> {
         20 => json(json!({"event_type": "ObjectReady", "id_objet": 3_999, "run_id": run, "attempt": 1})),
         // An old worker's answer where nobody was asked.
         21 => json(json!({"event_type": "ObjectLoaded", "id_objet": 2001, "meta": {"worker": "old"}})),
-        22 => json(json!({"event_type": "RunAskeded"})),
+        22 => json(json!({"event_type": "RunCancelRequested"})),
         23 => json(
             json!({"event_type": "RunPlanned", "run_id": run, "epoch": 1, "part": 3, "parts": 2, "objects": {}}),
         ),

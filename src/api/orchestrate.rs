@@ -110,13 +110,17 @@ pub(super) async fn orchestrate(
     let (targets, exclude) = (texts(wish.targets), texts(wish.exclude));
     refuse_bad(&shared, &targets, &exclude).await?;
     let requested_by = Some(wish.requested_by.unwrap_or_else(|| "api".into()));
-    ask(&shared, event::Request {
-        targets,
-        exclude,
-        requested_by,
-        rules: RulesAsked { retries, ..RulesAsked::default() },
-        ..event::Request::default()
-    }).await
+    ask(
+        &shared,
+        event::Request {
+            targets,
+            exclude,
+            requested_by,
+            rules: RulesAsked { retries, ..RulesAsked::default() },
+            ..event::Request::default()
+        },
+    )
+    .await
 }
 
 /// The body of `POST /runs/{id}/retry`.

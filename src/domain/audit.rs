@@ -223,7 +223,7 @@ impl Audit {
                 object.ever_failed |= object.verdict(retries) == Verdict::Failed;
             }
             Body::RunRequested(_) | Body::RunPauseRequested(_) | Body::RunResumeRequested(_) => {
-                drop(self.run(id));
+                self.run(id);
             }
             Body::OrchestratorElected => {}
         }

@@ -89,6 +89,7 @@ fn text(part: Option<impl ToString>) -> String {
 mod tests {
     use super::*;
     use crate::domain::event::{Answer, AnswerMeta, PlanPart};
+    use crate::domain::rules::Rules;
 
     fn event(body: Body, epoch: Option<Epoch>) -> Event {
         let at = Timestamp::from_microsecond(1_700_000_000_123_456).unwrap();
@@ -129,7 +130,7 @@ mod tests {
                 parts: 2,
                 partitions: 1,
                 begins,
-                retries: 0,
+                rules: Rules::default(),
                 objects: Vec::new(),
             })
         };

@@ -36,7 +36,9 @@ impl NoRetry {
             NoRetry::Nothing => "start a run instead, or name an object with --from".to_owned(),
             NoRetry::Unknown(id) => format!("start a run of it: korch start {id}"),
             NoRetry::Needs { parent, .. } => {
-                format!("retry --from {parent}, or say that it is mended: korch mark {parent} loaded --because …")
+                format!(
+                    "retry --from {parent}, or say that it is mended: korch mark {parent} loaded --because …"
+                )
             }
         }
     }

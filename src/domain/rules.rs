@@ -180,7 +180,10 @@ mod tests {
             let (least, most) = (waits.iter().min().unwrap(), waits.iter().max().unwrap());
             let full = Duration::from_secs(full);
             assert!(*least >= full / 2 && *most <= full, "{failures}: {least:?} to {most:?}");
-            assert!(*least < full.mul_f64(0.55) && *most > full.mul_f64(0.95), "{failures}: {least:?} to {most:?}");
+            assert!(
+                *least < full.mul_f64(0.55) && *most > full.mul_f64(0.95),
+                "{failures}: {least:?} to {most:?}"
+            );
         }
         assert_eq!(Rules::default().wait(3, 7), Duration::ZERO);
     }

@@ -13,8 +13,7 @@ use uuid::Uuid;
 use super::attempt::Attempts;
 use super::board::Board;
 use super::event::{
-    AnswerMeta, Asked, Body, Epoch, Event, Finished, Place, PlanPart, PlannedObject, Reject, Request,
-    RunId,
+    AnswerMeta, Asked, Body, Epoch, Event, Finished, Place, PlanPart, PlannedObject, Reject, Request, RunId,
 };
 use super::object::ObjectId;
 

@@ -717,5 +717,4 @@ impl<'a> Slots<'a> {
         }
         None
     }
-
 }

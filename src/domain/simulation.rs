@@ -18,8 +18,8 @@ use uuid::Uuid;
 use super::attempt::{MAX_WORKERS_LOST, Phase};
 use super::audit::{Audit, Verdict};
 use super::event::{
-    AnswerMeta, Asked, Body, Cause, Epoch, Event, Outcome, Place, PlannedObject, Ready, Request,
-    RunId, time_text,
+    AnswerMeta, Asked, Body, Cause, Epoch, Event, Outcome, Place, PlannedObject, Ready, Request, RunId,
+    time_text,
 };
 use super::history::History;
 use super::leader::{Candidate, Role};
@@ -1209,8 +1209,11 @@ fn differ(one: &History, other: &History) -> Result<(), String> {
             let held: Vec<(Uuid, Vec<usize>)> = board.holders().map(|who| (who, board.held(who))).collect();
             let classes = 0..board.classes().all().len();
             let ready: Vec<Vec<usize>> = classes.map(|class| board.ready(class).collect()).collect();
-            let waiting =
-                [board.unblocked().collect::<Vec<_>>(), board.doomed().collect(), board.revivable().collect()];
+            let waiting = [
+                board.unblocked().collect::<Vec<_>>(),
+                board.doomed().collect(),
+                board.revivable().collect(),
+            ];
             (held, ready, waiting, board.retrying().collect::<Vec<_>>())
         };
         if indexes(a) != indexes(b) {
@@ -1244,7 +1247,12 @@ fn catalogue(rng: &mut Rng) -> Vec<PlannedObject> {
         let entry = entry.and_then(|json| RawValue::from_string(json).ok()).map(Arc::from);
         let satisfied = if rng.u8(0..10) == 0 { vec![ObjectId(1)] } else { Vec::new() };
         let criticality = [Criticality::Low, Criticality::Medium, Criticality::High][rng.usize(0..3)];
-        objects.push(PlannedObject { parents, satisfied, entry, ..PlannedObject::new(id, stage, criticality) });
+        objects.push(PlannedObject {
+            parents,
+            satisfied,
+            entry,
+            ..PlannedObject::new(id, stage, criticality)
+        });
     }
     objects
 }

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use super::event::{
-    Answer, AnswerMeta, Asked, Assigned, Body, Epoch, Event, Finished, MAX_ATTEMPT, MAX_EPOCH, Marked, MarkedAs,
-    Place, PlanPart, Ready, Reject, Request, RunId, Skipped,
+    Answer, AnswerMeta, Asked, Assigned, Body, Epoch, Event, Finished, MAX_ATTEMPT, MAX_EPOCH, Marked,
+    MarkedAs, Place, PlanPart, Ready, Reject, Request, RunId, Skipped,
 };
 use super::limit::{Limit, MAX_LIMITS};
 use super::object::{MAX_OBJECT_ID, ObjectId};
@@ -111,11 +111,7 @@ impl Event {
                     because: Vec<ObjectId>,
                 }
                 let meta: Meta = optional(wire.meta, "meta")?.unwrap_or_default();
-                Body::ObjectSkipped(Skipped {
-                    object: object()?,
-                    attempt: attempt()?,
-                    because: meta.because,
-                })
+                Body::ObjectSkipped(Skipped { object: object()?, attempt: attempt()?, because: meta.because })
             }
             "ObjectMarked" => {
                 #[derive(Deserialize)]
@@ -240,10 +236,13 @@ impl Serialize for Event {
             }
             Body::ObjectMarked(marked) => {
                 let Marked { state, because, requested_by, .. } = marked;
-                let meta = serde_json::json!({ "state": state, "because": because, "requested_by": requested_by });
+                let meta =
+                    serde_json::json!({ "state": state, "because": because, "requested_by": requested_by });
                 map.serialize_entry("meta", &meta)?;
             }
-            Body::RunCancelRequested(asked) | Body::RunPauseRequested(asked) | Body::RunResumeRequested(asked) => {
+            Body::RunCancelRequested(asked)
+            | Body::RunPauseRequested(asked)
+            | Body::RunResumeRequested(asked) => {
                 map.serialize_entry("requested_by", &asked.requested_by)?;
             }
             Body::RunFinished(finished) => {
@@ -374,7 +373,11 @@ fn write_duration<M: SerializeMap>(
     duration.map_or(Ok(()), |duration| map.serialize_entry(field, &DurationText(duration)))
 }
 
-fn write_list<M: SerializeMap, T: Serialize>(map: &mut M, field: &'static str, list: &[T]) -> Result<(), M::Error> {
+fn write_list<M: SerializeMap, T: Serialize>(
+    map: &mut M,
+    field: &'static str,
+    list: &[T],
+) -> Result<(), M::Error> {
     if list.is_empty() { Ok(()) } else { map.serialize_entry(field, list) }
 }
 
@@ -558,7 +561,11 @@ mod tests {
             }),
             Body::ObjectLoaded(answer(None)),
             Body::ObjectFailed(answer(Some("é"))),
-            Body::ObjectSkipped(Skipped { object: ObjectId(3001), attempt: 3, because: vec![ObjectId(2001)] }),
+            Body::ObjectSkipped(Skipped {
+                object: ObjectId(3001),
+                attempt: 3,
+                because: vec![ObjectId(2001)],
+            }),
             Body::ObjectMarked(Marked {
                 object: ObjectId(2005),
                 attempt: 2,

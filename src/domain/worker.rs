@@ -148,7 +148,9 @@ impl Worker {
                 }
                 self.end(|held| is_earlier(held, run, assigned.object, assigned.attempt))
             }
-            Body::ObjectMarked(marked) => self.end(|held| held.run_id == run && held.id_objet == marked.object),
+            Body::ObjectMarked(marked) => {
+                self.end(|held| held.run_id == run && held.id_objet == marked.object)
+            }
             Body::RunCancelRequested(_) | Body::RunFinished(_) => {
                 if !self.ended.contains(&run) {
                     self.ended.push_back(run);
@@ -299,7 +301,15 @@ mod tests {
             let worker = "w".into();
             let (timeout, degraded) = (None, Vec::new());
             let object = ObjectId(1001);
-            Body::ObjectAssigned(Assigned { object, attempt, worker, instance, timeout, degraded, entry: None })
+            Body::ObjectAssigned(Assigned {
+                object,
+                attempt,
+                worker,
+                instance,
+                timeout,
+                degraded,
+                entry: None,
+            })
         };
         let ready = |attempt| {
             let object = ObjectId(1001);

@@ -335,9 +335,9 @@ impl Orchestrator {
 
     /// By which rules a run goes. A retry goes by those of the run that it repeats, and no limit is lifted.
     fn rules_of(&self, request: &Request) -> Rules {
-        let old = request.retry_of.and_then(|old| {
-            self.view.read(|known| Some(known.history.run(old)?.board()?.rules().clone()))
-        });
+        let old = request
+            .retry_of
+            .and_then(|old| self.view.read(|known| Some(known.history.run(old)?.board()?.rules().clone())));
         let base = match old {
             Some(old) => {
                 let limits = RulesAsked { limits: self.rules.limits.clone(), ..RulesAsked::default() };
@@ -360,9 +360,12 @@ impl Orchestrator {
 
     /// What a retry of this run runs.
     fn again(&self, old: RunId, from: &[ObjectId]) -> Result<Vec<PlannedObject>, Problems> {
-        let objects = self.view.read(|known| known.history.run(old)?.board().map(|board| retry::again(board, from)));
+        let objects =
+            self.view.read(|known| known.history.run(old)?.board().map(|board| retry::again(board, from)));
         let (message, hint) = match objects {
-            None => ("is not known, or too long ago".into(), "start a run of the objects that are missing".into()),
+            None => {
+                ("is not known, or too long ago".into(), "start a run of the objects that are missing".into())
+            }
             Some(Err(why)) => (why.to_string(), why.hint()),
             Some(Ok(objects)) => return Ok(objects),
         };

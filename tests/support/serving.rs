@@ -17,6 +17,7 @@ use korch::api::{self, Api, Preview};
 use korch::domain::event::{Answer, AnswerMeta, Body, Event, PlanPart, PlannedObject, RunId};
 use korch::domain::object::{Criticality, ObjectId, Stage};
 use korch::domain::partition::partition_of;
+use korch::domain::rules::Rules;
 use korch::log::{self, Log, LogError, NewRecord, Reader, Record};
 use korch::view::View;
 use parking_lot::Mutex;
@@ -380,12 +381,9 @@ pub fn object(id: u64, name: Option<&str>, parents: &[u64]) -> PlannedObject {
         Arc::from(RawValue::from_string(json).unwrap())
     });
     PlannedObject {
-        id,
-        stage: Stage::of_id(id).unwrap(),
-        criticality: Criticality::Medium,
         parents: parents.iter().copied().map(ObjectId).collect(),
-        satisfied: Vec::new(),
         entry,
+        ..PlannedObject::new(id, Stage::of_id(id).unwrap(), Criticality::Medium)
     }
 }
 
@@ -399,7 +397,14 @@ pub fn world() -> Vec<PlannedObject> {
 }
 
 pub fn plan(objects: Vec<PlannedObject>) -> Body {
-    Body::RunPlanned(PlanPart { part: 0, parts: 1, partitions: 3, begins: Vec::new(), retries: 0, objects })
+    Body::RunPlanned(PlanPart {
+        part: 0,
+        parts: 1,
+        partitions: 3,
+        begins: Vec::new(),
+        rules: Rules::default(),
+        objects,
+    })
 }
 
 pub fn answer(id: u64, error: Option<&str>) -> Answer {

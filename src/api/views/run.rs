@@ -57,9 +57,7 @@ impl RunView {
     /// The view of a run that is kept in full.
     pub(in crate::api) fn of(run: &Run, now: Timestamp) -> RunView {
         let requested_at = run.request.as_ref().map(|(at, _)| *at);
-        let board_counts = || {
-            run.board().map_or_else(Counts::default, scheduler::counts)
-        };
+        let board_counts = || run.board().map_or_else(Counts::default, scheduler::counts);
         let finished = run.finished.as_ref();
         let running_seconds = || {
             let began = requested_at.or(run.planned_at)?;

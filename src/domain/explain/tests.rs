@@ -8,11 +8,12 @@ use uuid::Uuid;
 
 use super::*;
 use crate::domain::event::{
-    Answer, AnswerMeta, Assigned, Body, Asked, Counts, Event, Finished, Place, PlanPart,
-    PlannedObject, Ready, Request, Skipped,
+    Answer, AnswerMeta, Asked, Assigned, Body, Counts, Event, Finished, Place, PlanPart, PlannedObject,
+    Ready, Request, Skipped,
 };
 use crate::domain::member::{Heartbeat, Held, Member, Reign, WorkerState};
 use crate::domain::object::Criticality;
+use crate::domain::rules::Rules;
 use crate::domain::run::Stamp;
 
 const NOW: u64 = 1000;
@@ -52,34 +53,38 @@ impl World {
 
     fn plan(&mut self, objects: &[(u64, &[u64])]) -> &mut World {
         let objects = objects.iter().map(|(id, parents)| PlannedObject {
-            id: ObjectId(*id),
-            stage: Stage::of_id(ObjectId(*id)).unwrap(),
-            criticality: Criticality::default(),
             parents: parents.iter().copied().map(ObjectId).collect(),
             satisfied: if *id == 3001 { vec![ObjectId(2999)] } else { Vec::new() },
-            entry: None,
+            ..PlannedObject::new(ObjectId(*id), Stage::of_id(ObjectId(*id)).unwrap(), Criticality::default())
         });
         let part = PlanPart {
             part: 0,
             parts: 1,
             partitions: 1,
             begins: Vec::new(),
-            retries: 1,
+            rules: Rules { retries: 1, ..Rules::default() },
             objects: objects.collect(),
         };
         self.event(NOW - 100, Body::RunPlanned(part))
     }
 
     fn offer(&mut self, id: u64, attempt: u32, ago: u64) -> &mut World {
-        let ready = Ready { object: ObjectId(id), attempt, cause: None, entry: None };
+        let ready = Ready { object: ObjectId(id), attempt, cause: None, degraded: Vec::new(), entry: None };
         self.event(NOW - ago, Body::ObjectReady(ready))
     }
 
     fn assign(&mut self, id: u64, attempt: u32, worker: u128, ago: u64) -> &mut World {
         self.offer(id, attempt, ago);
         let instance = Uuid::from_u128(worker);
-        let assigned =
-            Assigned { object: ObjectId(id), attempt, worker: format!("w{worker}"), instance, entry: None };
+        let assigned = Assigned {
+            object: ObjectId(id),
+            attempt,
+            worker: format!("w{worker}"),
+            instance,
+            timeout: None,
+            degraded: Vec::new(),
+            entry: None,
+        };
         self.event(NOW - ago, Body::ObjectAssigned(assigned))
     }
 
@@ -112,11 +117,11 @@ impl World {
 
     fn skip(&mut self, id: u64, because: &[u64]) -> &mut World {
         let because = because.iter().copied().map(ObjectId).collect();
-        self.event(NOW - 1, Body::ObjectSkipped(Skipped { object: ObjectId(id), because }))
+        self.event(NOW - 1, Body::ObjectSkipped(Skipped { object: ObjectId(id), attempt: 1, because }))
     }
 
     fn cancel(&mut self) -> &mut World {
-        self.event(NOW - 1, Body::RunAskeded(Asked::default()))
+        self.event(NOW - 1, Body::RunCancelRequested(Asked::default()))
     }
 
     fn finish(&mut self, outcome: Outcome) -> &mut World {
