@@ -59,8 +59,8 @@ pub struct Report {
     pub failed: usize,
     /// Objects skipped, over all runs.
     pub skipped: usize,
-    /// Attempts after the first, by cause: failed, worker lost, not held, restarted, offer expired.
-    pub again: [usize; 5],
+    /// Attempts after the first, by cause: failed, worker lost, not held, restarted, offer expired, mended.
+    pub again: [usize; 6],
     /// The highest epoch.
     pub epochs: Epoch,
     /// How long it took on the virtual clock, in milliseconds.
@@ -147,7 +147,7 @@ struct World {
     agenda: BinaryHeap<Reverse<(u64, u64, usize)>>,
     tasks: Vec<Option<Task>>,
     ticket: u64,
-    again: [usize; 5],
+    again: [usize; 6],
     leaders: BTreeMap<Epoch, Uuid>,
     broken: Option<String>,
 }
@@ -808,7 +808,7 @@ impl Simulation {
             agenda: BinaryHeap::new(),
             tasks: Vec::new(),
             ticket: 0,
-            again: [0; 5],
+            again: [0; 6],
             leaders: BTreeMap::new(),
             broken: None,
             rng,
