@@ -4,6 +4,7 @@ pub mod attempt;
 pub mod audit;
 pub mod board;
 pub mod catalog;
+pub mod cron;
 pub mod envelope;
 pub mod estimate;
 pub mod event;
