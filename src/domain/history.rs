@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use rustc_hash::{FxHashMap, FxHashSet};
 use serde::Serialize;
 
-use super::event::{Answer, Body, Counts, Epoch, Event, MarkedAs, Outcome, Reject, RunId, Version};
+use super::event::{Answer, Body, Counts, Epoch, Event, MarkedAs, Outcome, Reject, Request, RunId, Version};
 use super::object::ObjectId;
 use super::run::{Run, Stamp};
 
@@ -49,6 +49,8 @@ pub struct Summary {
     pub retry_of: Option<RunId>,
     /// What was selected; none: every final object with all that it needs.
     pub selection: Option<String>,
+    /// When it was due, where a schedule asked.
+    pub scheduled_for: Option<Timestamp>,
 }
 
 /// A stranger's answer to an offer, for the leader to adopt or to count as late.
@@ -93,6 +95,7 @@ pub struct History {
     cuts: BTreeMap<u32, u64>,
     strangers: VecDeque<StrangersAnswer>,
     loads: FxHashMap<ObjectId, LastLoad>,
+    latest_scheduled: Option<Timestamp>,
 }
 
 impl History {
@@ -127,6 +130,11 @@ impl History {
             self.strange(event, stamp);
             return Ok(());
         };
+        if let Body::RunRequested(request) = &event.body {
+            // Whoever asks before the time is not the schedule: that one is still to come.
+            let scheduled = request.scheduled_for.filter(|due| *due <= event.at);
+            self.latest_scheduled = self.latest_scheduled.max(scheduled);
+        }
         if self.summarized.contains(&id) {
             return Ok(());
         }
@@ -214,6 +222,26 @@ impl History {
     /// The last time that an object was loaded, in any run.
     pub fn last_load(&self, id: ObjectId) -> LastLoad {
         self.loads.get(&id).copied().unwrap_or_default()
+    }
+
+    /// The last instant for which a schedule has asked for a run, as far back as the log goes.
+    pub fn latest_scheduled(&self) -> Option<Timestamp> {
+        self.latest_scheduled
+    }
+
+    /// Whether anything of a run was ever read, as far back as is kept.
+    pub fn knows(&self, id: RunId) -> bool {
+        self.runs.contains_key(&id) || self.summarized.contains(&id)
+    }
+
+    /// A run of a schedule that waits for its turn, of the same objects as this request.
+    pub fn waiting_like(&self, request: &Request) -> Option<RunId> {
+        let waits = |run: &&Run| run.finished.is_none() && run.board().is_none();
+        let is_like = |run: &&Run| {
+            let of_schedule = run.request.as_ref().filter(|(_, request)| request.scheduled_for.is_some());
+            of_schedule.is_some_and(|(_, waiting)| waiting.targets == request.targets)
+        };
+        self.runs.values().filter(waits).find(is_like).map(|run| run.id)
     }
 
     /// The highest epoch that any event named.
@@ -332,5 +360,6 @@ pub fn summary(run: &Run) -> Option<Summary> {
         duration_seconds: finished.duration_seconds,
         retry_of: run.request.as_ref().and_then(|(_, request)| request.retry_of),
         selection: run.request.as_ref().and_then(|(_, request)| request.selection()),
+        scheduled_for: run.request.as_ref().and_then(|(_, request)| request.scheduled_for),
     })
 }

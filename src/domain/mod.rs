@@ -24,6 +24,7 @@ pub mod retry;
 pub mod reuse;
 pub mod rules;
 pub mod run;
+pub mod schedule;
 pub mod scheduler;
 pub mod selector;
 pub mod simulation;
