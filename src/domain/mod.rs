@@ -17,6 +17,7 @@ pub mod member;
 pub mod object;
 pub mod partition;
 pub mod plan;
+pub mod prepare;
 pub mod problem;
 pub mod request;
 pub mod retry;
