@@ -22,4 +22,6 @@ pub mod roles;
 pub mod serve;
 pub mod summary;
 pub mod telemetry;
+pub mod tls;
 pub mod view;
+pub mod webhook;
