@@ -126,6 +126,9 @@ pub struct UpArgs {
     /// Who may call the API.
     #[command(flatten)]
     pub access: AccessArgs,
+    /// Who is told of runs that end.
+    #[command(flatten)]
+    pub notify: NotifyArgs,
     /// How the summary of each run is written.
     #[arg(long, short, env = "KORCH_OUTPUT", value_enum, default_value_t = Output::Human)]
     pub output: Output,
@@ -146,6 +149,31 @@ pub struct AccessArgs {
 
 /// The variable that holds the token.
 pub const TOKEN: &str = "KORCH_API_TOKEN";
+
+/// Who is told, without looking on, what becomes of the runs.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Notices")]
+pub struct NotifyArgs {
+    /// Post a notice to this address when a run ends and when an object fails for good. May be repeated.
+    #[arg(long, env = "KORCH_NOTIFY", hide_env_values = true, value_name = "URL", value_delimiter = ',')]
+    pub notify: Vec<String>,
+    /// A file with a token on its first line that these addresses ask for. KORCH_NOTIFY_TOKEN may hold the token instead.
+    #[arg(long, env = "KORCH_NOTIFY_TOKEN_FILE", value_name = "FILE")]
+    pub notify_token_file: Option<PathBuf>,
+}
+
+impl NotifyArgs {
+    /// The addresses.
+    ///
+    /// # Errors
+    /// When one is none, or the token's file cannot be read.
+    pub fn webhooks(&self) -> anyhow::Result<Vec<Webhook>> {
+        let token = bearer("--notify-token-file", self.notify_token_file.as_deref(), "KORCH_NOTIFY_TOKEN")?;
+        // An empty variable says that nobody is told.
+        let urls = self.notify.iter().filter(|url| !url.trim().is_empty());
+        urls.map(|url| Webhook::new("--notify", url, token.clone())).collect()
+    }
+}
 
 /// What stands on a file's first line, else in a variable, and where that is, for people. There is no flag for a secret: everyone
 /// on a machine can read the flags of others.

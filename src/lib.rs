@@ -15,6 +15,7 @@ pub mod exit;
 pub mod handler;
 pub mod hearing;
 pub mod log;
+pub mod notify;
 pub mod plan_report;
 pub mod planning;
 pub mod progress;
