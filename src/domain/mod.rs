@@ -27,5 +27,6 @@ pub mod run;
 pub mod scheduler;
 pub mod selector;
 pub mod simulation;
+pub mod tidings;
 pub mod wire;
 pub mod worker;
