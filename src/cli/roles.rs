@@ -7,6 +7,7 @@ use anyhow::Context;
 use clap::builder::FalseyValueParser;
 use clap::{ArgGroup, Args};
 
+use super::schedule::TimingArgs;
 use super::{AccessArgs, CatalogueArgs, HandlerArgs, Listen, NotifyArgs, Output, duration};
 use crate::domain::object::Stage;
 use crate::exit::UsageError;
@@ -147,6 +148,9 @@ pub struct OrchestrateArgs {
     /// Start no run by itself: wait for one to be asked for.
     #[arg(long, env = "KORCH_IDLE", value_parser = FalseyValueParser::new())]
     pub idle: bool,
+    /// Whether runs start by the clock.
+    #[command(flatten)]
+    pub timing: TimingArgs,
     /// How often a failed object that is worth another try is tried again.
     #[arg(long, env = "KORCH_RETRIES", default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=1000))]
     pub retries: u32,

@@ -181,6 +181,11 @@ impl Schedule {
         &self.zone
     }
 
+    /// An instant as a clock in the zone shows it, RFC 3339.
+    pub fn local(&self, at: Timestamp) -> String {
+        at.to_zoned_datetime(self.zone.clone()).strftime("%Y-%m-%dT%H:%M:%S%:z").to_string()
+    }
+
     /// How many active final objects the catalogue has.
     pub fn finals(&self) -> usize {
         self.finals
@@ -220,9 +225,14 @@ impl Schedule {
         Upcoming { schedule: self, heap }
     }
 
+    /// What comes at this instant and after it.
+    pub fn from(&self, at: Timestamp) -> Upcoming<'_> {
+        self.after(at.checked_sub(SignedDuration::from_nanos(1)).unwrap_or(at))
+    }
+
     /// The first occurrence at this instant or after it.
     pub fn at_or_after(&self, at: Timestamp) -> Option<Occurrence> {
-        self.after(at.checked_sub(SignedDuration::from_nanos(1)).ok()?).next()
+        self.from(at).next()
     }
 
     /// What is due after the one instant and not after the other: the last of it, the oldest first, and whether there is more.
