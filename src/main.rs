@@ -162,7 +162,7 @@ fn plan(args: &PlanArgs) -> anyhow::Result<Exit> {
     if let Some(due) = &due {
         // Beside the plan, whatever it is written as.
         telemetry::say_to_people(format_args!(
-            "due at {} ({}, in {}): {} of {} final objects",
+            "due at {} ({}, {}): {} of {} final objects",
             schedule_report::local(&schedule, due.at),
             zone_name(schedule.zone()),
             schedule_report::in_how_long(due.at, now),

@@ -39,7 +39,7 @@ pub fn text(
     if next.is_empty() {
         writeln!(out, "Nothing is due")?;
     } else {
-        let mut table = Table::new("", &["WHEN", ">IN", ">OBJECTS", "FINAL OBJECTS"]);
+        let mut table = Table::new("", &["WHEN", ">", ">OBJECTS", "FINAL OBJECTS"]);
         for (due, objects) in next {
             table.row(vec![
                 local(schedule, due.at),
@@ -64,10 +64,10 @@ pub fn local(schedule: &Schedule, at: Timestamp) -> String {
     at.to_zoned_datetime(schedule.zone().clone()).strftime("%a %Y-%m-%d %H:%M %:z").to_string()
 }
 
-/// How long it is until then.
+/// How long it is until then: `in 3 min 5 s`, or `3 min 5 s ago`.
 pub fn in_how_long(at: Timestamp, now: Timestamp) -> String {
     let left = at.duration_since(now).as_secs_f64();
-    if left >= 0.0 { seconds(left) } else { format!("{} ago", seconds(-left)) }
+    if left >= 0.0 { format!("in {}", seconds(left)) } else { format!("{} ago", seconds(-left)) }
 }
 
 /// The final objects that are due: `all 8`, or their ids.

@@ -8,7 +8,9 @@ use jiff::Timestamp;
 use rustc_hash::{FxHashMap, FxHashSet};
 use serde::Serialize;
 
-use super::event::{Answer, Body, Counts, Epoch, Event, MarkedAs, Outcome, Reject, Request, RunId, Version};
+use super::event::{
+    Answer, Body, Counts, Epoch, Event, Finished, MarkedAs, Outcome, Reject, Request, RunId, Version,
+};
 use super::object::ObjectId;
 use super::run::{Run, Stamp};
 
@@ -148,8 +150,13 @@ impl History {
             note_load(&mut self.loads, run, event);
         }
         if !was_finished && run.finished.is_some() {
-            self.finished.push_back(id);
-            self.summarize();
+            if was_skipped(run) {
+                // There is nothing to look at: it is not to take the place of runs that ran.
+                self.reduce(id);
+            } else {
+                self.finished.push_back(id);
+                self.summarize();
+            }
         } else if !self.cuts.is_empty() && run.finished.is_none() {
             run.truncated = is_truncated(run, &self.cuts);
         }
@@ -208,14 +215,19 @@ impl History {
         while self.finished.len() > KEPT_RUNS || (kept > KEPT_OBJECTS && self.finished.len() > 1) {
             let Some(id) = self.finished.pop_front() else { return };
             kept -= objects(&self.runs, &id);
-            let summary = self.runs.remove(&id).as_ref().and_then(summary);
-            self.summarized.insert(id);
-            self.summaries.extend(summary);
-            if self.summaries.len() > KEPT_SUMMARIES
-                && let Some(oldest) = self.summaries.pop_front()
-            {
-                self.summarized.remove(&oldest.run_id);
-            }
+            self.reduce(id);
+        }
+    }
+
+    /// Reduces a finished run to a line.
+    fn reduce(&mut self, id: RunId) {
+        let summary = self.runs.remove(&id).as_ref().and_then(summary);
+        self.summarized.insert(id);
+        self.summaries.extend(summary);
+        if self.summaries.len() > KEPT_SUMMARIES
+            && let Some(oldest) = self.summaries.pop_front()
+        {
+            self.summarized.remove(&oldest.run_id);
         }
     }
 
@@ -266,7 +278,7 @@ impl History {
         runs
     }
 
-    /// The runs of which a line is left, the oldest first.
+    /// The runs of which a line is left, the oldest first, as they became one.
     pub fn summaries(&self) -> impl DoubleEndedIterator<Item = &Summary> {
         self.summaries.iter()
     }
@@ -331,6 +343,13 @@ fn note_load(loads: &mut FxHashMap<ObjectId, LastLoad>, run: &Run, event: &Event
         let ms = (seconds * 1000.0).round() as u64;
         load.took = load.took.max(Some((event.at, ms)));
     }
+}
+
+/// Whether a schedule asked for it and nobody ran any of it.
+fn was_skipped(run: &Run) -> bool {
+    let of_schedule = run.request.as_ref().is_some_and(|(_, request)| request.scheduled_for.is_some());
+    let cancelled = |finished: &Finished| finished.outcome == Outcome::Cancelled;
+    of_schedule && run.board().is_none() && run.finished.as_ref().is_some_and(|(_, end)| cancelled(end))
 }
 
 fn is_known(run: &Run) -> bool {

@@ -51,11 +51,10 @@ impl Clockwork {
         }
         for ask in &asks {
             let due = ask.request.scheduled_for.map(|at| at.to_string()).unwrap_or_default();
-            match &ask.skipped {
-                Some(why) => {
-                    tracing::warn!(run_id = %ask.run, "schedule: what is due at {due} does not run: {why}")
-                }
-                None => tracing::info!(run_id = %ask.run, "schedule: due at {due}"),
+            if let Some(why) = &ask.skipped {
+                tracing::warn!(run_id = %ask.run, "schedule: what is due at {due} does not run: {why}");
+            } else {
+                tracing::info!(run_id = %ask.run, "schedule: due at {due}");
             }
         }
         if asks.is_empty() {

@@ -198,8 +198,7 @@ fn overlap() {
                     ["25 01:00 +3001 skipped", "25 01:30 +3002 skipped", "25 02:00 +3001 skipped"]
                 );
                 let reason = format!("overlap: run {} was under way", Uuid::from_u128(7));
-                let skipped = history.runs().into_iter().filter_map(|run| run.finished.as_ref());
-                let reasons: Vec<_> = skipped.map(|(_, finished)| finished.reason.clone().unwrap()).collect();
+                let reasons: Vec<_> = history.summaries().map(|line| line.reason.clone().unwrap()).collect();
                 assert_eq!(reasons, [reason.clone(), reason.clone(), reason]);
             }
             // One of the same objects waits already at two.
@@ -212,6 +211,8 @@ fn overlap() {
             }
         }
         assert_eq!(history.latest_scheduled(), Some(at("25 02:00")), "a skipped one was considered");
+        let latest = if overlap == Overlap::Skip { 1 } else { 3 };
+        assert_eq!(history.runs().len(), latest, "what was skipped is not what was run last");
     }
 }
 
