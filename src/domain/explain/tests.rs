@@ -207,6 +207,7 @@ fn state(standing: &Standing) -> String {
             let offered = seconds.map(|seconds| format!(" {seconds}s")).unwrap_or_default();
             format!("ready #{attempt}{offered}: {}", hold(by))
         }
+        Why::Skipped { stopped: false } => "Skipped".into(),
         other => format!("{other:?}"),
     };
     format!("{} {what}", standing.id)
