@@ -3,7 +3,7 @@
 //! Objects of one stage that stand under the same limits form a class: whether one of a class may start is true of all of it,
 //! so a decision looks at each class and not at each object.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
@@ -177,9 +177,11 @@ pub fn idle(objects: &[PlannedObject], limits: &[Limit]) -> Vec<String> {
             let entry = object.entry.as_ref().and_then(|entry| serde_json::from_str(entry.get()).ok());
             (object, entry.unwrap_or(Value::Null))
         });
-        let values: BTreeSet<String> =
-            entries.filter_map(|(object, entry)| value_of(object, &entry, &limit.key)).collect();
-        let hint = match nearest(&limit.value, values.iter()) {
+        let mut values: BTreeMap<String, String> = BTreeMap::new();
+        for value in entries.filter_map(|(object, entry)| value_of(object, &entry, &limit.key)) {
+            values.entry(value.to_lowercase()).or_insert(value);
+        }
+        let hint = match nearest(&limit.value, values.values()) {
             Some(value) => format!(" (did you mean {value}?)"),
             None if values.is_empty() => format!(": no object has {:?}", limit.key),
             None => String::new(),
@@ -281,7 +283,7 @@ mod tests {
             [
                 "limit source=Sgae:2 matches nothing (did you mean Sage?)",
                 "limit sorce=Sage:2 matches nothing: no object has \"sorce\"",
-                "limit n=7:1 matches nothing",
+                "limit n=7:1 matches nothing (did you mean 1?)",
             ]
         );
     }

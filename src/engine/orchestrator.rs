@@ -14,6 +14,7 @@ use super::follower::Follower;
 use crate::domain::envelope::Envelope;
 use crate::domain::event::{Body, Event, PlannedObject, Request, RunId};
 use crate::domain::leader::{Candidate, Role};
+use crate::domain::limit;
 use crate::domain::member::Mono;
 use crate::domain::object::ObjectId;
 use crate::domain::problem::{Problem, Problems};
@@ -311,6 +312,10 @@ impl Orchestrator {
                     tracing::warn!("{warning}");
                 }
                 let rules = self.rules_of(&request);
+                // A run of some objects need not have any that a limit is meant for.
+                if request.targets.is_empty() && request.exclude.is_empty() && request.retry_of.is_none() {
+                    limit::idle(&objects, &rules.limits).iter().for_each(|odd| tracing::warn!("{odd}"));
+                }
                 self.recall(&mut objects);
                 if let Some(fresh) = request.fresh {
                     reuse(&mut objects, fresh, now.wall);
