@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use serde_json::Number;
-use utoipa::openapi::schema::{Array, ArrayBuilder, ObjectBuilder};
+use utoipa::openapi::schema::{Array, ArrayBuilder, ObjectBuilder, SchemaType};
 use utoipa::openapi::{Object, Type};
 
 use super::problem::Problem;
@@ -99,20 +99,23 @@ pub(super) fn limits(asked: Option<Vec<String>>) -> Result<Vec<Limit>, Problem> 
 
 /// A duration of the API, for the description.
 pub(super) fn duration_schema() -> Object {
-    text("^([0-9]{1,6}(ms|s)|[0-9]{1,4}(m|h))$", "A duration such as `500ms`, `10s`, `15m`, `2h`.")
+    let pattern = "^([0-9]{1,6}(ms|s)|[0-9]{1,4}(m|h))$";
+    or_null(text(pattern).description(Some("A duration such as `500ms`, `10s`, `15m`, `2h`.")))
 }
 
 /// A duration that is longer than no time at all.
 pub(super) fn timeout_schema() -> Object {
     let pattern = "^([1-9][0-9]{0,5}(ms|s)|[1-9][0-9]{0,3}(m|h))$";
-    text(pattern, "How long an attempt may take, such as `15m`; by default as the workers are set.")
+    let description = "How long an attempt may take, such as `15m`; by default as the workers are set.";
+    or_null(text(pattern).description(Some(description)))
 }
 
 /// What may run at once, for the description.
 pub(super) fn limits_schema() -> Array {
     let pattern = "^[^=]*[^=\\s][^=]*=[^\\n]*\\S[^\\n]*:0*[1-9][0-9]{0,8}$";
-    let limit = ObjectBuilder::from(text(pattern, "At most so many objects with this value at once."));
+    let limit = text(pattern).description(Some("At most so many objects with this value at once."));
     ArrayBuilder::new()
+        .schema_type(SchemaType::from_iter([Type::Array, Type::Null]))
         .items(limit.max_length(Some(MAX_LIMIT_CHARS)))
         .max_items(Some(MAX_LIMITS))
         .description(Some(
@@ -122,9 +125,13 @@ pub(super) fn limits_schema() -> Array {
         .build()
 }
 
-fn text(pattern: &str, description: &str) -> Object {
-    let object = Object::builder().schema_type(Type::String).pattern(Some(pattern));
-    object.description(Some(description)).build()
+fn text(pattern: &str) -> ObjectBuilder {
+    Object::builder().schema_type(Type::String).pattern(Some(pattern))
+}
+
+/// What may be left out may be null too.
+fn or_null(text: ObjectBuilder) -> Object {
+    text.schema_type(SchemaType::from_iter([Type::String, Type::Null])).build()
 }
 
 /// A whole number, however it is written: to JSON Schema 3.0 is one.

@@ -69,7 +69,7 @@ fn last_run(findings: &mut Findings, run: &RunDetail) {
         );
     } else if counts.failed > 0 {
         let retries =
-            if line.state == "running" { "can run it again once this run is over" } else { "runs it again" };
+            if line.finished_at.is_none() { "can run it again once this run is over" } else { "runs it again" };
         findings.warn(
             "latest run",
             found,
