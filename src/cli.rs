@@ -12,12 +12,14 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::api::{Access, Origin, Token};
 use crate::domain::object::ObjectId;
 use crate::domain::plan::Missing;
+use crate::domain::rules::read_duration;
 use crate::exit::UsageError;
 use crate::webhook::{Bearer, Webhook};
 
 pub mod client;
 pub mod doctor;
 pub mod roles;
+pub mod rules;
 pub mod schedule;
 
 /// Orchestrates the loading of a data lake: runs every object once its parents are loaded.
@@ -117,9 +119,9 @@ pub struct UpArgs {
     /// Whether runs start by the clock.
     #[command(flatten)]
     pub timing: schedule::TimingArgs,
-    /// How often a failed object that is worth another try is tried again.
-    #[arg(long, env = "KORCH_RETRIES", default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=1000))]
-    pub retries: u32,
+    /// By which rules runs go.
+    #[command(flatten)]
+    pub rules: rules::RulesArgs,
     /// What the work is.
     #[command(flatten)]
     pub handler: HandlerArgs,
@@ -347,9 +349,7 @@ impl std::str::FromStr for Listen {
 
 /// Reads `500ms`, `10s`, `15m`.
 fn duration(text: &str) -> Result<Duration, String> {
-    let hint = || format!("{text:?} is no duration: write 500ms, 10s or 15m");
-    let span: jiff::SignedDuration = text.parse().map_err(|_| hint())?;
-    Duration::try_from(span).map_err(|_| hint())
+    read_duration(text)
 }
 
 fn ids(text: &str) -> Result<Ids, String> {

@@ -33,6 +33,9 @@ const OPERATIONS: &[&str] = &[
     "get /workers",
     "post /orchestrate",
     "post /runs/{id}/cancel",
+    "post /runs/{id}/objects/{object}/mark",
+    "post /runs/{id}/pause",
+    "post /runs/{id}/resume",
     "post /runs/{id}/retry",
 ];
 

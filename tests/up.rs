@@ -424,7 +424,7 @@ fn a_command_answers_for_its_object() {
          echo \"{\\\"rows\\\": $KORCH_OBJECT_ID, \\\"attempt\\\": $KORCH_ATTEMPT, \\\"named\\\": $named}\"\n",
     )
     .unwrap();
-    let ended = place.up(&["--once", "--retries", "2", "--exec", "sh work.sh"]).end();
+    let ended = place.up(&["--once", "--retries", "2", "--backoff", "0s", "--exec", "sh work.sh"]).end();
     assert_eq!(ended.code, Some(0), "{}{}", ended.out, ended.err);
     assert!(ended.out.contains("1 took more than one attempt"), "{}", ended.out);
     let events = place.events();

@@ -27,6 +27,7 @@ use crate::view::View;
 
 mod access;
 mod ask;
+mod byhand;
 mod dag;
 mod events;
 mod explain;
@@ -65,6 +66,10 @@ pub struct Refused {
     /// Every problem, a JSON array.
     pub problems: Arc<RawValue>,
 }
+
+/// What the API publishes.
+const PUBLISHED: [&str; 5] =
+    ["RunRequested", "RunCancelRequested", "RunPauseRequested", "RunResumeRequested", "ObjectMarked"];
 
 /// What the API answers from.
 #[derive(Clone)]
@@ -135,7 +140,10 @@ fn routes() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(events::events_stream))
         .routes(routes!(runs::runs))
         .routes(routes!(runs::run))
-        .routes(routes!(runs::cancel))
+        .routes(routes!(byhand::cancel))
+        .routes(routes!(byhand::pause))
+        .routes(routes!(byhand::resume))
+        .routes(routes!(byhand::mark))
         .routes(routes!(orchestrate::retry))
         .routes(routes!(explain::explain))
         .routes(routes!(story::run_events))
@@ -155,7 +163,7 @@ fn routes() -> OpenApiRouter<Arc<Shared>> {
 
 /// The routes of the API, and of the page where it is served.
 pub fn router(api: Api) -> Router {
-    telemetry::may_publish("api", &["RunRequested", "RunCancelRequested"]);
+    telemetry::may_publish("api", &PUBLISHED);
     let (mut router, described) = routes().split_for_parts();
     let with_page = api.page;
     let guard = Guard::new(api.access.clone(), &api.limits);
@@ -215,7 +223,12 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 
 /// Appends what somebody asks for.
 async fn publish(api: &Api, run: RunId, body: Body) -> Result<(), Problem> {
-    let event = Event { at: Timestamp::now(), run: Some(run), epoch: None, body };
+    publish_at(api, Timestamp::now(), run, body).await
+}
+
+/// [`publish`] with a time of its own.
+async fn publish_at(api: &Api, at: Timestamp, run: RunId, body: Body) -> Result<(), Problem> {
+    let event = Event { at, run: Some(run), epoch: None, body };
     api.log.append(vec![NewRecord::of(&event)]).await?;
     telemetry::published([&event], "api");
     Ok(())

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -83,7 +83,7 @@ pub struct Attempts {
     /// That somebody says that it is loaded, or that it failed for good.
     marked: [Option<Box<Mark>>; 2],
     /// The plan counts it as loaded: an earlier run's version is fresh enough.
-    reused: Option<Version>,
+    reused: Option<Box<Version>>,
 }
 
 /// A step in an object's story: the phase that it came to, and when.
@@ -107,9 +107,10 @@ struct Skip {
 }
 
 /// That somebody says what an object is, whatever its attempts say.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Mark {
     /// When, by their clock.
+    #[schema(value_type = String, format = DateTime)]
     pub at: Timestamp,
     /// As what.
     pub state: MarkedAs,
@@ -117,6 +118,15 @@ pub struct Mark {
     pub because: Option<String>,
     /// Who.
     pub requested_by: Option<String>,
+}
+
+impl Mark {
+    /// Who says what, and why, for people.
+    pub fn text(&self) -> String {
+        let by = self.requested_by.as_deref().map(|who| format!(" by {who}")).unwrap_or_default();
+        let because = self.because.as_deref().map(|why| format!(": {why}")).unwrap_or_default();
+        format!("marked as {}{by}{because}", self.state.name())
+    }
 }
 
 /// One try at an object.
@@ -220,11 +230,11 @@ impl Attempts {
 
     /// The version of an earlier run that counts as this run's.
     pub fn reused(&self) -> Option<Version> {
-        self.reused
+        self.reused.as_deref().copied()
     }
 
     pub(super) fn reuse(&mut self, version: Option<Version>) {
-        self.reused = version;
+        self.reused = version.map(Box::new);
     }
 
     /// The objects before it whose last good version served, or is to serve, in place of this run's.
@@ -310,7 +320,7 @@ impl Attempts {
             story.retain(|step| step.at <= loaded.at);
             story.push(loaded);
         }
-        if let Some(reused) = self.reused {
+        if let Some(reused) = &self.reused {
             return vec![Step { phase: Phase::Loaded, at: reused.at, attempt: None }];
         }
         if let Some(mark) = self.marked().filter(|mark| loaded.is_none() || mark.state == MarkedAs::Loaded) {

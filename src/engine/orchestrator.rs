@@ -15,6 +15,7 @@ use super::follower::Follower;
 use crate::domain::envelope::Envelope;
 use crate::domain::event::{Body, Event, PlannedObject, Request, RunId};
 use crate::domain::leader::{Candidate, Role};
+use crate::domain::limit;
 use crate::domain::member::Mono;
 use crate::domain::prepare;
 use crate::domain::problem::{Problem, Problems};
@@ -337,6 +338,10 @@ impl Orchestrator {
                     prepare::recall(&known.history, &mut objects, &rules, request.fresh, now.wall);
                     rules
                 });
+                // A run of some objects need not have any that a limit is meant for.
+                if request.targets.is_empty() && request.exclude.is_empty() && request.retry_of.is_none() {
+                    limit::idle(&objects, &rules.limits).iter().for_each(|odd| tracing::warn!("{odd}"));
+                }
                 scheduler.planned(now, run, position, &rules, objects)
             }
             Err((reason, problems)) => {

@@ -12,7 +12,6 @@ use crate::api::{self, Api, Limits};
 use crate::attend::Attend;
 use crate::cli::roles::OrchestrateArgs;
 use crate::domain::event::RunId;
-use crate::domain::rules::Rules;
 use crate::domain::scheduler::Settings;
 use crate::engine::clockwork::Clockwork;
 use crate::engine::orchestrator::Orchestrator;
@@ -81,7 +80,7 @@ pub async fn run(
         events,
         members,
         planning,
-        rules: Rules { retries: args.retries, ..Rules::default() },
+        rules: args.rules.rules(),
         lease: args.lease,
         settings: Settings {
             foreign: args.foreign_stage.iter().copied().collect(),

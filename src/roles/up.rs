@@ -16,7 +16,6 @@ use crate::attend::Attend;
 use crate::cli::UpArgs;
 use crate::domain::event::RunId;
 use crate::domain::object::Stage;
-use crate::domain::rules::Rules;
 use crate::domain::scheduler::Settings;
 use crate::domain::worker::Identity;
 use crate::engine::clockwork::Clockwork;
@@ -114,7 +113,7 @@ pub async fn run(
         events: events.clone(),
         members,
         planning,
-        rules: Rules { retries: args.retries, ..Rules::default() },
+        rules: args.rules.rules(),
         lease: LEASE,
         settings: Settings { foreign: Default::default(), offer_timeout: Duration::from_secs(300) },
         start: (!args.idle && timetable.is_none()).then(|| RunId(Uuid::now_v7())),

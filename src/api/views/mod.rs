@@ -12,7 +12,7 @@ mod workers;
 
 pub(super) use dag::{Dag, DagSize};
 pub(super) use object::ObjectDetail;
-pub(super) use run::{EstimateView, LiveRun, RunDetail, RunView, RunsView, States, runs, some_names};
+pub(super) use run::{EstimateView, LiveRun, RunDetail, RunView, RunsView, States, Wanted, runs, some_names};
 pub(super) use schedule::ScheduleView;
 pub(super) use workers::{WorkersView, signature};
 
