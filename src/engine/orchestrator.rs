@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use super::follower::Follower;
 use crate::domain::envelope::Envelope;
+use crate::domain::estimate;
 use crate::domain::event::{Body, Event, PlannedObject, Request, RunId};
 use crate::domain::leader::{Candidate, Role};
 use crate::domain::member::Mono;
@@ -21,6 +22,7 @@ use crate::domain::retry;
 use crate::domain::reuse::reuse;
 use crate::domain::rules::{OnFailure, Rules, RulesAsked};
 use crate::domain::scheduler::{Decision, Now, Scheduler, Settings};
+use crate::domain::turns;
 use crate::log::{Log, LogError, NewRecord};
 use crate::planning::{Planning, problems_json};
 use crate::telemetry;
@@ -319,6 +321,12 @@ impl Orchestrator {
                 for object in objects.iter_mut().filter(|object| !object.reused) {
                     object.last_good = object.last_good.filter(|_| rules.on_failure == OnFailure::Continue);
                 }
+                let slots = self.view.read(|known| estimate::slots(&known.members, now.mono));
+                let (objects, rules) = tokio::task::spawn_blocking(move || {
+                    turns::set(&mut objects, &rules, slots);
+                    (objects, rules)
+                })
+                .await?;
                 scheduler.planned(now, run, position, &rules, objects)
             }
             Err((reason, problems)) => {

@@ -24,6 +24,10 @@ pub(in crate::api) struct ObjectView<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Vec<ObjectId>)]
     because: Option<&'a [ObjectId]>,
+    /// When it will be through, if nobody waits for it and it is not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String, format = DateTime)]
+    estimated_end: Option<&'a str>,
     attempts: Vec<AttemptView<'a>>,
 }
 
@@ -70,6 +74,7 @@ impl<'a> ObjectView<'a> {
         board: &'a Board,
         i: usize,
         names: &'a [Option<Box<str>>],
+        estimated_end: Option<&'a str>,
     ) -> ObjectView<'a> {
         let object = board.object(i);
         let attempts = board.attempts(i);
@@ -81,6 +86,7 @@ impl<'a> ObjectView<'a> {
             state: state_of(run, board, i),
             parents: &object.parents,
             because: attempts.because(),
+            estimated_end,
             attempts: attempts.all().iter().map(|attempt| AttemptView::of(run, attempt)).collect(),
         }
     }
