@@ -17,6 +17,7 @@ use crate::exit::UsageError;
 pub mod client;
 pub mod doctor;
 pub mod roles;
+pub mod simulate;
 
 /// Orchestrates the loading of a data lake: runs every object once its parents are loaded.
 #[derive(Debug, Parser)]
@@ -43,6 +44,8 @@ pub enum Command {
     Ui(roles::UiArgs),
     /// Show what would run, in which order, how wide, how long. Changes nothing.
     Plan(PlanArgs),
+    /// Rehearse a run on a virtual clock: how long it would take, what holds it up, what one slot more would bring.
+    Simulate(simulate::SimulateArgs),
     /// The commands that talk to a korch API.
     #[command(flatten)]
     Client(client::ClientCommand),
@@ -183,6 +186,9 @@ pub struct HandlerArgs {
     /// Simulated work takes this long, instead of 0.5, 0.6 and 0.8 s by stage.
     #[arg(long, env = "KORCH_DELAY", value_name = "DURATION", value_parser = duration, conflicts_with = "exec")]
     pub delay: Option<Duration>,
+    /// How long the simulated work on each object takes: a file as for `simulate --durations`.
+    #[arg(long, env = "KORCH_DELAYS", value_name = "FILE", conflicts_with = "exec")]
+    pub delays: Option<PathBuf>,
     /// The objects that fail in simulation, separated by commas; '' for none.
     #[arg(long, env = "KORCH_FAIL_IDS", value_name = "IDS", default_value = "2005", value_parser = ids)]
     pub fail_ids: Ids,

@@ -17,7 +17,7 @@ use korch::handler::simulate::Simulate;
 use korch::log::{LogError, kafka};
 use korch::planning::Planning;
 use korch::serve::{Seen, Signals};
-use korch::{client, doctor, plan_report, roles, telemetry};
+use korch::{client, doctor, durations, plan_report, roles, simulate, telemetry};
 use metrics_exporter_prometheus::PrometheusHandle;
 
 /// Dropping what still runs takes no longer than this.
@@ -77,6 +77,7 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
             roles::ui::run(args, Some(metrics), signals).await
         }),
         Command::Plan(args) => plan(&args),
+        Command::Simulate(args) => simulate::run(&args),
         Command::Client(command) => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             runtime.block_on(client::run(command))
@@ -149,7 +150,12 @@ fn plan(args: &PlanArgs) -> anyhow::Result<Exit> {
 fn handler(args: &HandlerArgs) -> anyhow::Result<Arc<dyn Handler>> {
     Ok(match &args.exec {
         Some(command) => Arc::new(Exec::new(command.clone(), args.timeout)?),
-        None => Arc::new(Simulate { delay: args.delay, fail: args.fail_ids.0.iter().copied().collect() }),
+        None => {
+            let delays = args.delays.as_deref().map(durations::read).transpose();
+            let delays = delays.map_err(|why| UsageError(format!("--delays {why}")))?.unwrap_or_default();
+            let fail = args.fail_ids.0.iter().copied().collect();
+            Arc::new(Simulate { delay: args.delay, delays, fail })
+        }
     })
 }
 

@@ -58,7 +58,7 @@ fn measure(seed: u64) -> Measured {
         seed,
         objects: lake.ms.len(),
         classical: lake.lower_bound_ms(),
-        proven: turns::bounds(&script.objects, &script.rules, lake.slots.map(Some)).proven_ms,
+        proven: turns::bounds(&script.objects, &script.rules, lake.slots.map(Some)).0.proven_ms,
         korch: play(&script, &lake.ms),
         longest_path,
         first_come: lake.first_come_ms(&lake.ms),

@@ -89,19 +89,11 @@ pub fn set(objects: &mut [PlannedObject], rules: &Rules, slots: Slots) {
     }
 }
 
-/// What no schedule of these objects can beat, by what is expected of them.
-pub fn bounds(objects: &[PlannedObject], rules: &Rules, slots: Slots) -> Bounds {
-    let Some(graph) = board::graph_of(objects) else { return Bounds::default() };
-    Task::of(objects, &graph, rules, slots).bounds()
-}
-
-/// The schedule of those who came first first, the most critical before them, by what is expected: where each object starts and
-/// when all is over, in milliseconds.
-pub fn first_come(objects: &[PlannedObject], rules: &Rules, slots: Slots) -> Option<Laid> {
-    let graph = board::graph_of(objects)?;
+/// What no schedule of these objects can beat, by what is expected of them, and the longest path, as positions.
+pub fn bounds(objects: &[PlannedObject], rules: &Rules, slots: Slots) -> (Bounds, Vec<usize>) {
+    let Some(graph) = board::graph_of(objects) else { return Default::default() };
     let task = Task::of(objects, &graph, rules, slots);
-    let opening = task.opening();
-    Some(task.packing().lay(Line::Arrival(&task.urgency), &opening))
+    (task.bounds(), graph.critical_path(|i| task.ms[i]).1)
 }
 
 fn urgency(criticality: Criticality) -> u8 {
