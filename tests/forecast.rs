@@ -157,6 +157,8 @@ fn what_is_foretold_comes_true() {
     }
     for one in &told {
         assert!(off(one.simulated, one.truth) <= 0.05, "simulated: {one:?}");
-        assert!(off(one.estimated, one.truth) <= 0.10, "estimated: {one:?}");
+        // Of what was left, which is half of it: that is asked for of the whole.
+        let rest = one.truth - one.half_way;
+        assert!((one.estimated - one.truth).abs() <= 0.10 * rest, "estimated: {one:?}");
     }
 }
