@@ -1,7 +1,7 @@
 //! The command line: every flag, its default, its variable.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use crate::api::{Access, Origin, Token};
 use crate::domain::object::ObjectId;
 use crate::domain::plan::Missing;
 use crate::exit::UsageError;
+use crate::webhook::{Bearer, Webhook};
 
 pub mod client;
 pub mod doctor;
@@ -128,6 +129,9 @@ pub struct UpArgs {
     /// Who may call the API.
     #[command(flatten)]
     pub access: AccessArgs,
+    /// Who is told of runs that end.
+    #[command(flatten)]
+    pub notify: NotifyArgs,
     /// How the summary of each run is written.
     #[arg(long, short, env = "KORCH_OUTPUT", value_enum, default_value_t = Output::Human)]
     pub output: Output,
@@ -146,8 +150,56 @@ pub struct AccessArgs {
     pub cors_origin: Vec<Origin>,
 }
 
-/// The variable that holds the token. There is no such flag: everyone on a machine can read the flags of others.
+/// The variable that holds the token.
 pub const TOKEN: &str = "KORCH_API_TOKEN";
+
+/// Who is told, without looking on, what becomes of the runs.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Notices")]
+pub struct NotifyArgs {
+    /// Post a notice to this address when a run ends and when an object fails for good. May be repeated.
+    #[arg(long, env = "KORCH_NOTIFY", hide_env_values = true, value_name = "URL", value_delimiter = ',')]
+    pub notify: Vec<String>,
+    /// A file with a token on its first line that these addresses ask for. KORCH_NOTIFY_TOKEN may hold the token instead.
+    #[arg(long, env = "KORCH_NOTIFY_TOKEN_FILE", value_name = "FILE")]
+    pub notify_token_file: Option<PathBuf>,
+}
+
+impl NotifyArgs {
+    /// The addresses.
+    ///
+    /// # Errors
+    /// When one is none, or the token's file cannot be read.
+    pub fn webhooks(&self) -> anyhow::Result<Vec<Webhook>> {
+        let token = bearer("--notify-token-file", self.notify_token_file.as_deref(), "KORCH_NOTIFY_TOKEN")?;
+        // An empty variable says that nobody is told.
+        let urls = self.notify.iter().filter(|url| !url.trim().is_empty());
+        urls.map(|url| Webhook::new("--notify", url, token.clone())).collect()
+    }
+}
+
+/// What stands on a file's first line, else in a variable, and where that is, for people. There is no flag for a secret: everyone
+/// on a machine can read the flags of others.
+fn secret(flag: &str, file: Option<&Path>, variable: &str) -> anyhow::Result<(String, Option<String>)> {
+    let Some(file) = file else {
+        let secret = std::env::var_os(variable).map(|secret| secret.to_string_lossy().into_owned());
+        return Ok((variable.to_owned(), secret));
+    };
+    let text =
+        std::fs::read_to_string(file).with_context(|| format!("{flag} {} cannot be read", file.display()))?;
+    let line = text.lines().next().unwrap_or_default().trim().to_owned();
+    Ok((format!("the token in {flag} {}", file.display()), Some(line)))
+}
+
+/// The token for somebody else's address. An empty variable is none.
+fn bearer(flag: &str, file: Option<&Path>, variable: &str) -> anyhow::Result<Option<Bearer>> {
+    let (from, token) = secret(flag, file, variable)?;
+    let Some(token) = token.filter(|token| file.is_some() || !token.is_empty()) else { return Ok(None) };
+    let bearer = Bearer::new(&token);
+    bearer.map(Some).ok_or_else(|| {
+        UsageError(format!("{from} is empty, or has characters that no header may have")).into()
+    })
+}
 
 impl AccessArgs {
     /// Who may call.
@@ -155,18 +207,7 @@ impl AccessArgs {
     /// # Errors
     /// When the token's file cannot be read, or what should be a token is none.
     pub fn access(&self) -> anyhow::Result<Arc<Access>> {
-        let (from, token) = match &self.api_token_file {
-            Some(file) => {
-                let text = std::fs::read_to_string(file)
-                    .with_context(|| format!("--api-token-file {} cannot be read", file.display()))?;
-                let line = text.lines().next().unwrap_or_default().trim().to_owned();
-                (format!("the token in --api-token-file {}", file.display()), Some(line))
-            }
-            None => {
-                let token = std::env::var_os(TOKEN).map(|token| token.to_string_lossy().into_owned());
-                (TOKEN.to_owned(), token)
-            }
-        };
+        let (from, token) = secret("--api-token-file", self.api_token_file.as_deref(), TOKEN)?;
         let token = token.map(|token| Token::new(&token)).transpose();
         let token = token.map_err(|why| UsageError(format!("{from} {why}")))?;
         Ok(Arc::new(Access { token, origins: self.cors_origin.clone() }))
@@ -180,8 +221,15 @@ pub struct HandlerArgs {
     /// KORCH_ATTEMPT in its environment. Exit code 0 is loaded, 75 a failure worth another try, any other a failure.
     #[arg(long, env = "KORCH_EXEC", value_name = "COMMAND")]
     pub exec: Option<String>,
-    /// End a command that takes longer than this.
-    #[arg(long, env = "KORCH_TIMEOUT", value_name = "DURATION", value_parser = duration, requires = "exec")]
+    /// Post each object's entry to this address, with Korch-Object-Id, Korch-Stage, Korch-Run-Id and Korch-Attempt as headers.
+    /// 2xx is loaded; 408, 429, 5xx and no answer are failures worth another try, any other status a failure.
+    #[arg(long, env = "KORCH_HTTP", hide_env_values = true, value_name = "URL", conflicts_with_all = ["exec", "delay", "delays"])]
+    pub http: Option<String>,
+    /// A file with a token on its first line that this address asks for. KORCH_HTTP_TOKEN may hold the token instead.
+    #[arg(long, env = "KORCH_HTTP_TOKEN_FILE", value_name = "FILE", requires = "http")]
+    pub http_token_file: Option<PathBuf>,
+    /// End an attempt that takes longer than this: a failure worth another try.
+    #[arg(long, env = "KORCH_TIMEOUT", value_name = "DURATION", value_parser = duration)]
     pub timeout: Option<Duration>,
     /// Simulated work takes this long, instead of 0.5, 0.6 and 0.8 s by stage.
     #[arg(long, env = "KORCH_DELAY", value_name = "DURATION", value_parser = duration, conflicts_with = "exec")]
@@ -192,6 +240,18 @@ pub struct HandlerArgs {
     /// The objects that fail in simulation, separated by commas; '' for none.
     #[arg(long, env = "KORCH_FAIL_IDS", value_name = "IDS", default_value = "2005", value_parser = ids)]
     pub fail_ids: Ids,
+}
+
+impl HandlerArgs {
+    /// The address of [`HandlerArgs::http`], if that is the work.
+    ///
+    /// # Errors
+    /// When it is none, or the token's file cannot be read.
+    pub fn webhook(&self) -> anyhow::Result<Option<Webhook>> {
+        let Some(url) = &self.http else { return Ok(None) };
+        let token = bearer("--http-token-file", self.http_token_file.as_deref(), "KORCH_HTTP_TOKEN")?;
+        Webhook::new("--http", url, token).map(Some)
+    }
 }
 
 /// Ids given on the command line.

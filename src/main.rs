@@ -13,7 +13,9 @@ use korch::cli::{Cli, Command, HandlerArgs, ManArgs, PlanArgs, PlanOutput};
 use korch::exit::{Exit, UsageError};
 use korch::handler::Handler;
 use korch::handler::exec::Exec;
+use korch::handler::http::Http;
 use korch::handler::simulate::Simulate;
+use korch::handler::timed::Timed;
 use korch::log::{LogError, kafka};
 use korch::planning::Planning;
 use korch::serve::{Seen, Signals};
@@ -148,15 +150,17 @@ fn plan(args: &PlanArgs) -> anyhow::Result<Exit> {
 }
 
 fn handler(args: &HandlerArgs) -> anyhow::Result<Arc<dyn Handler>> {
-    Ok(match &args.exec {
-        Some(command) => Arc::new(Exec::new(command.clone(), args.timeout)?),
-        None => {
+    let handler: Arc<dyn Handler> = match (&args.exec, args.webhook()?) {
+        (Some(command), _) => Arc::new(Exec::new(command.clone())?),
+        (None, Some(webhook)) => Arc::new(Http::new(webhook)),
+        (None, None) => {
             let delays = args.delays.as_deref().map(durations::read).transpose();
             let delays = delays.map_err(|why| UsageError(format!("--delays {why}")))?.unwrap_or_default();
             let fail = args.fail_ids.0.iter().copied().collect();
             Arc::new(Simulate { delay: args.delay, delays, fail })
         }
-    })
+    };
+    Ok(Arc::new(Timed::new(handler, args.timeout)))
 }
 
 /// What a process logs, and under which name.

@@ -39,6 +39,8 @@ pub const SLOTS: &str = "korch_slots";
 pub const LOG_LAG: &str = "korch_log_lag_records";
 /// For how long the log has not answered.
 pub const LOG_SILENCE: &str = "korch_log_silence_seconds";
+/// Notices to people, by `result`: `sent`, `failed` (given up), `dropped` (too many waited).
+pub const NOTICES: &str = "korch_notices_total";
 /// 1, with the version as label.
 pub const BUILD_INFO: &str = "korch_build_info";
 /// When the process started. The name is every Prometheus client's: what a counter had when it was first read is news only
@@ -85,6 +87,7 @@ pub fn install_metrics() -> anyhow::Result<PrometheusHandle> {
     describe_gauge!(SLOTS, "Slots of the workers that are up, by stage and state");
     describe_gauge!(LOG_LAG, "Records of the log that this process has not read yet");
     describe_gauge!(LOG_SILENCE, Unit::Seconds, "For how long the log has not answered this process");
+    describe_counter!(NOTICES, "Notices to people, by what became of them");
     describe_gauge!(BUILD_INFO, "1, with the version as a label");
     describe_gauge!(PROCESS_START, Unit::Seconds, "When the process started, since 1970");
     let start = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
@@ -128,6 +131,18 @@ pub fn may_publish(producer: &'static str, event_types: &[&'static str]) {
     for event_type in event_types {
         metrics::counter!(EVENTS_PUBLISHED, "status" => *event_type, "producer" => producer).absolute(0);
     }
+}
+
+/// Says that this process sends notices, for the same reason.
+pub fn may_notify() {
+    for result in ["sent", "failed", "dropped"] {
+        metrics::counter!(NOTICES, "result" => result).absolute(0);
+    }
+}
+
+/// Counts notices by what became of them.
+pub fn notices(result: &'static str, count: u64) {
+    metrics::counter!(NOTICES, "result" => result).increment(count);
 }
 
 /// Says that this process may measure objects, for the same reason.

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use crate::domain::event::Reject;
 use crate::domain::history::History;
 use crate::domain::member::{Member, Members, Mono};
+use crate::domain::tidings::{Stance, Tiding, Tidings};
 use crate::hearing::Hearing;
 use crate::log::Record;
 
@@ -42,6 +43,8 @@ pub struct Known {
     pub ready: bool,
     /// The epoch of this process, while it leads.
     pub leading: Option<u64>,
+    /// What people are to be told.
+    pub tidings: Tidings,
 }
 
 /// The shared view of a process.
@@ -90,7 +93,9 @@ impl View {
         for record in records {
             let _ = record.event();
         }
-        let mut known = self.known.write();
+        let mut guard = self.known.write();
+        let known = &mut *guard;
+        let stance = known.stance();
         for record in records {
             known.pass(record.partition, record.offset + 1);
             let folded = match record.event() {
@@ -99,7 +104,7 @@ impl View {
                         known.last_events.pop_front();
                     }
                     known.last_events.push_back(record.clone());
-                    known.history.apply(event, record.stamp())
+                    known.tidings.fold(&mut known.history, event, record.stamp(), stance)
                 }
                 Err(reject) => Err(*reject),
             };
@@ -107,7 +112,7 @@ impl View {
                 known.reject(reject, record);
             }
         }
-        drop(known);
+        drop(guard);
         self.touch();
     }
 
@@ -126,6 +131,7 @@ impl View {
         let mut known = self.known.write();
         for record in records {
             if let Some(member) = Member::decode(&record.value) {
+                known.tidings.hear(&member);
                 known.members.apply(member, now);
             }
         }
@@ -148,6 +154,15 @@ impl View {
         let result = change(&mut self.known.write());
         self.touch();
         result
+    }
+
+    /// Takes what people are to be told by now. It changes nothing that anybody else waits for.
+    pub fn take_tidings(&self) -> Vec<Tiding> {
+        if !self.read(|known| known.tidings.are_due(known.stance())) {
+            return Vec::new();
+        }
+        let known = &mut *self.known.write();
+        known.tidings.take(known.stance())
     }
 
     /// Wakes whoever waits for a change.
@@ -180,6 +195,14 @@ impl View {
 }
 
 impl Known {
+    fn stance(&self) -> Stance {
+        match (self.leading, self.ready) {
+            (Some(_), _) => Stance::Leads,
+            (None, true) => Stance::StandsBy,
+            (None, false) => Stance::ReadsHistory,
+        }
+    }
+
     /// Notes that a partition is folded up to this offset.
     fn pass(&mut self, partition: u32, offset: u64) {
         let partition = partition as usize;

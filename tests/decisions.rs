@@ -427,8 +427,8 @@ fn only_what_is_worth_it_is_tried_again() {
             desk.answer(1001, attempt, Some(retryable));
             desk.worker(1, 1);
             if attempt < attempts {
-                assert_eq!(desk.decide(), [format!("ready 1001.{} Failed", attempt + 1)]);
-                assert_eq!(desk.decide(), ["1001 to w1"]);
+                let again = format!("ready 1001.{} Failed", attempt + 1);
+                assert_eq!(desk.decide(), [&*again, "1001 to w1"]);
             }
         }
         assert_eq!(desk.phase(1001), Phase::Failed, "{retries} {retryable}");

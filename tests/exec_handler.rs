@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use futures_util::FutureExt;
 use korch::domain::object::{ObjectId, Stage};
 use korch::handler::exec::{Exec, STDERR_MAX_BYTES};
+use korch::handler::timed::Timed;
 use korch::handler::{Failure, Handler, Outcome, RESULT_MAX_BYTES, Task};
 use rustix::process::Pid;
 
@@ -23,11 +24,13 @@ fn task() -> Task {
         run_id: "0199-run".to_owned(),
         attempt: 3,
         entry: Some(Arc::from(r#"{"IdObjet": 2001, "NomObjet": "Été"}"#)),
+        timeout: None,
+        degraded: Vec::new(),
     }
 }
 
 async fn run_task(command: &str, timeout: Option<Duration>, task: &Task) -> Outcome {
-    let exec = Exec::new(command, timeout).unwrap();
+    let exec = Timed::new(Arc::new(Exec::new(command).unwrap()), timeout);
     tokio::time::timeout(PATIENCE, exec.handle(task)).await.expect("the attempt ends")
 }
 
@@ -102,6 +105,12 @@ async fn a_command_sees_the_task_and_its_last_line_is_the_result() {
     let without_entry = Task { entry: None, ..task() };
     let outcome = run_task(r#"read -r entry && echo "{\"entry\":$entry}""#, None, &without_entry).await;
     assert_eq!(loaded(outcome).as_deref(), Some(r#"{"entry":null}"#));
+
+    let says_degraded = r#"echo "{\"degraded\":\"${KORCH_DEGRADED-nothing}\"}""#;
+    assert_eq!(loaded(run(says_degraded).await).as_deref(), Some(r#"{"degraded":"nothing"}"#));
+    let degraded = Task { degraded: vec![ObjectId(2005), ObjectId(2006)], ..task() };
+    let outcome = run_task(says_degraded, None, &degraded).await;
+    assert_eq!(loaded(outcome).as_deref(), Some(r#"{"degraded":"2005,2006"}"#));
 }
 
 #[tokio::test]
@@ -231,6 +240,13 @@ async fn a_group_that_ignores_the_polite_signal_is_killed_two_seconds_later() {
 }
 
 #[tokio::test]
+async fn a_task_s_own_timeout_comes_first() {
+    let hurried = Task { timeout: Some(Duration::from_millis(50)), ..task() };
+    let failure = run_task("sleep 1000", Some(PATIENCE), &hurried).await.unwrap_err();
+    assert_eq!((failure.error.as_str(), failure.retryable), ("timeout after 50ms", true));
+}
+
+#[tokio::test]
 async fn an_end_in_time_is_no_timeout() {
     assert_eq!(loaded(run_task("echo '{}'", Some(PATIENCE), &task()).await).as_deref(), Some("{}"));
 }
@@ -240,7 +256,7 @@ async fn dropping_the_attempt_kills_the_whole_group() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("pids");
     let command = format!("trap '' TERM; sleep 1000 & echo $$ $! > {}; wait", file.to_str().unwrap());
-    let exec = Exec::new(command, None).unwrap();
+    let exec = Exec::new(command).unwrap();
     let task = task();
     let pids = drop_once(exec.handle(&task), pids(&file, 2)).await;
     all_gone(pids).await;
@@ -251,7 +267,7 @@ async fn dropping_the_attempt_while_its_command_starts_leaves_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("pids");
     let command = format!("echo $$ >> {}; exec sleep 1000", file.to_str().unwrap());
-    let exec = Exec::new(command, None).unwrap();
+    let exec = Exec::new(command).unwrap();
     for turns in 0..50 {
         let task = task();
         let mut attempt = exec.handle(&task);
@@ -304,9 +320,8 @@ async fn a_daemon_that_left_the_group_with_the_pipes_holds_nobody_up() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_attempts_at_once_do_not_meet() {
-    let exec = Arc::new(
-        Exec::new(r#"echo "{\"id\":$KORCH_OBJECT_ID}"; exit $((KORCH_OBJECT_ID % 2))"#, None).unwrap(),
-    );
+    let exec =
+        Arc::new(Exec::new(r#"echo "{\"id\":$KORCH_OBJECT_ID}"; exit $((KORCH_OBJECT_ID % 2))"#).unwrap());
     let attempts: Vec<_> = (3000..3100)
         .map(|id| {
             let exec = Arc::clone(&exec);
@@ -362,7 +377,7 @@ fn a_command_outlives_the_thread_that_asked_for_it() {
         go.to_str().unwrap()
     );
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    let exec: Arc<Exec> = Arc::new(Exec::new(command, None).unwrap());
+    let exec: Arc<Exec> = Arc::new(Exec::new(command).unwrap());
     let task = task();
     let mut attempt = Box::pin(async move { exec.handle(&task).await });
     // Another thread begins the attempt and ends.

@@ -41,9 +41,11 @@ async fn output_becomes_log_lines() {
         run_id: "0199-run".to_owned(),
         attempt: 3,
         entry: None,
+        timeout: None,
+        degraded: Vec::new(),
     };
     let command = r"echo hello; printf 'caf\351' >&2; head -c 70000 /dev/zero | tr '\0' x";
-    Exec::new(command, None).unwrap().handle(&task).await.expect("loaded");
+    Exec::new(command).unwrap().handle(&task).await.expect("loaded");
 
     let text = String::from_utf8(written.0.lock().clone()).unwrap();
     let mut lines: Vec<(String, String)> = Vec::new();

@@ -202,6 +202,22 @@ fn a_replaced_start_stays_replaced() {
     assert!(Member::decode(b"{\"member_type\":\"Stranger\"}").is_none());
 }
 
+#[test]
+fn a_replaced_start_takes_its_place_back_where_the_other_one_is_silent() {
+    // The last word of a dead start may come after the first one of the next.
+    let mut members = Members::default();
+    for (at, instance) in [(0, 2), (10, 1), (900, 2)] {
+        members.apply(Member::Worker(heartbeat("w", instance, WorkerState::Up)), ms(at));
+    }
+    assert!(members.instance(Uuid::from_u128(2)).is_none());
+    members.apply(Member::Worker(heartbeat("w", 2, WorkerState::Up)), ms(1_011));
+    let known = members.instance(Uuid::from_u128(2)).unwrap();
+    assert_eq!((known.first_heard, known.heard), (ms(1_011), ms(1_011)));
+    // And the dead one stays replaced.
+    members.apply(Member::Worker(heartbeat("w", 1, WorkerState::Up)), ms(1_020));
+    assert!(members.instance(Uuid::from_u128(1)).is_none());
+}
+
 struct Seat {
     worker: Worker,
     members: Members,

@@ -63,6 +63,11 @@ fn every_world_ends_well() {
         failed: sum.failed + report.failed,
         skipped: sum.skipped + report.skipped,
         again: std::array::from_fn(|i| sum.again[i] + report.again[i]),
+        degraded: sum.degraded + report.degraded,
+        reused: sum.reused + report.reused,
+        marked: sum.marked + report.marked,
+        retries: sum.retries + report.retries,
+        full: sum.full + report.full,
         epochs: sum.epochs + report.epochs,
         virtual_ms: sum.virtual_ms + report.virtual_ms,
     });
@@ -70,6 +75,8 @@ fn every_world_ends_well() {
     assert!(failures.is_empty(), "{} worlds failed\n{}", failures.len(), failures.join("\n\n"));
     // A simulator that never does what it is there for proves nothing.
     assert!(total.void > 0 && total.cancelled > 0 && total.skipped > 0, "{total:?}");
+    let told = [total.degraded, total.reused, total.marked, total.retries, total.full];
+    assert!(told.iter().all(|&count| count > 0), "{total:?}");
     assert!(total.again.iter().all(|&again| again > 0), "{total:?}");
 }
 

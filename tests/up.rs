@@ -54,6 +54,20 @@ fn nothing_fails_where_nothing_is_told_to() {
 }
 
 #[test]
+fn simulated_work_has_its_time_too() {
+    let place = Place::with(&[(1001, vec![]), (3001, vec![1001])]);
+    let ended = place.up(&["--once", "--delay", "1h", "--timeout", "20ms", "--retries", "1"]).end();
+    assert_eq!(ended.code, Some(4), "{}", ended.err);
+    let events = place.events();
+    let failed = of_type(&events, "ObjectFailed");
+    assert_eq!(failed.len(), 2);
+    for event in failed {
+        assert_eq!(event["meta"]["error"], "timeout after 20ms");
+        assert_eq!(event["meta"]["retryable"], true);
+    }
+}
+
+#[test]
 fn a_variable_says_what_its_flag_says() {
     let place = Place::new();
     let mut command = place.up_command(&[]);

@@ -7,7 +7,7 @@ use anyhow::Context;
 use clap::builder::FalseyValueParser;
 use clap::{ArgGroup, Args};
 
-use super::{AccessArgs, CatalogueArgs, HandlerArgs, Listen, Output, duration};
+use super::{AccessArgs, CatalogueArgs, HandlerArgs, Listen, NotifyArgs, Output, duration};
 use crate::domain::object::Stage;
 use crate::exit::UsageError;
 use crate::log::kafka::{Mechanism, Sasl, Settings, Tls, Topic};
@@ -165,6 +165,9 @@ pub struct OrchestrateArgs {
     /// Who may call the API.
     #[command(flatten)]
     pub access: AccessArgs,
+    /// Who is told of runs that end.
+    #[command(flatten)]
+    pub notify: NotifyArgs,
     /// How the summary of each run is written.
     #[arg(long, short, env = "KORCH_OUTPUT", value_enum, default_value_t = Output::Human)]
     pub output: Output,

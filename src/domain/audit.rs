@@ -366,7 +366,7 @@ impl AuditedRun {
         }
         match (finished.outcome, finished.reason.as_deref()) {
             (Outcome::Cancelled, _) if !self.cancelled => found.push("cancelled by nobody".to_owned()),
-            (Outcome::Cancelled, _) | (_, Some("log-truncated" | "bad-catalogue")) => {}
+            (Outcome::Cancelled, _) | (_, Some("log-truncated" | "bad-catalogue" | "nothing-to-retry")) => {}
             (outcome, _) => self.check_end(outcome, counts, found),
         }
         self.finished = Some((epoch, finished.clone()));
@@ -379,10 +379,13 @@ impl AuditedRun {
             found.push("over without a plan".to_owned());
             return;
         };
-        let (mut loaded, mut failed, mut skipped, mut either) = (0, 0, 0, 0);
+        let (mut loaded, mut failed, mut skipped, mut either, mut mended) = (0, 0, 0, 0, 0);
         for &object in plan.keys() {
-            let ever_failed = self.objects.get(&object).is_some_and(|known| known.ever_failed);
+            let known = self.objects.get(&object);
+            let ever_failed = known.is_some_and(|known| known.ever_failed);
+            let was_skipped = known.is_some_and(|known| known.marked_loaded && known.ever_skipped);
             match self.verdict(object) {
+                Verdict::Loaded if was_skipped => mended += 1,
                 Verdict::Loaded if ever_failed => either += 1,
                 Verdict::Loaded => loaded += 1,
                 Verdict::Failed => failed += 1,
@@ -390,13 +393,13 @@ impl AuditedRun {
                 Verdict::Open => found.push(format!("over though object {object} is not through")),
             }
         }
-        let agree = (loaded..=loaded + either).contains(&counts.loaded)
-            && (failed..=failed + either).contains(&counts.failed)
-            && counts.skipped == skipped
+        let agree = (loaded..=loaded + either + mended).contains(&counts.loaded)
+            && (failed..=failed + either + mended).contains(&counts.failed)
+            && (skipped..=skipped + mended).contains(&counts.skipped)
             && counts.loaded + counts.failed + counts.skipped == counts.objects;
         if !agree {
             found.push(format!(
-                "the end says {counts:?}, the objects {loaded} loaded, {failed} failed, {skipped} skipped, {either} either"
+                "the end says {counts:?}, the objects {loaded} loaded, {failed} failed, {skipped} skipped, {either} either, {mended} mended"
             ));
         }
         if (outcome == Outcome::Succeeded) != (counts.loaded == counts.objects) {

@@ -127,7 +127,8 @@ pub struct Known {
     pub lease_from: Mono,
     /// When this start of it was first heard.
     pub first_heard: Mono,
-    /// The last starts that this one replaced: they stay replaced, even if they still speak.
+    /// The last starts that this one replaced: they stay replaced, even if they still speak, as long
+    /// as this one speaks too.
     replaced: VecDeque<Uuid>,
 }
 
@@ -189,8 +190,12 @@ impl Members {
                     first_heard: now,
                     replaced: VecDeque::new(),
                 });
-                if known.replaced.contains(&heartbeat.instance) {
-                    return;
+                if let Some(at) = known.replaced.iter().position(|start| *start == heartbeat.instance) {
+                    // What replaced it was a dead start's last word that came late, or has died since.
+                    if !known.is_silent(now) {
+                        return;
+                    }
+                    known.replaced.remove(at);
                 }
                 if known.heartbeat.instance != heartbeat.instance {
                     known.replaced.push_back(known.heartbeat.instance);

@@ -156,9 +156,6 @@ impl Scheduler {
         } else {
             self.skip(now, run, board, &mut batch);
         }
-        if starting && !board.is_stopped() {
-            self.retry(now, run, board, &mut batch);
-        }
         self.reoffer(now, caught_up, run, board, members, starting, &mut batch);
         if starting && !board.is_stopped() {
             self.start(now, run, board, members, &mut batch);
@@ -313,8 +310,9 @@ impl Scheduler {
         }
     }
 
-    /// Offers anew what failed and is worth another try, once it has waited for it.
-    fn retry(&mut self, now: Now, run: &Run, board: &Board, batch: &mut Batch) {
+    /// What failed, is worth another try and has waited for it, the most urgent first.
+    fn due(&mut self, now: Now, run: &Run, board: &Board) -> Vec<usize> {
+        let mut due = Vec::new();
         let mut seen = FxHashMap::default();
         for i in board.retrying() {
             let (id, attempts) = (board.object(i).id, board.attempts(i));
@@ -323,11 +321,12 @@ impl Scheduler {
             seen.insert(key, since);
             let seed = run.id.0.as_u128() as u64 ^ id.0.rotate_left(32) ^ u64::from(key.2);
             let wait = board.rules().wait(attempts.failures(), seed);
-            if now.mono.saturating_sub(since) >= wait && batch.has_room() {
-                self.offer(now, run, board, i, Some(Cause::Failed), batch);
+            if now.mono.saturating_sub(since) >= wait {
+                due.push(i);
             }
         }
         self.failures = seen;
+        due
     }
 
     /// Offers anew what a lost worker held, and where new objects start what strangers did not answer.
@@ -456,16 +455,18 @@ impl Scheduler {
         attempt
     }
 
-    /// Offers what has every parent loaded, and gives what is offered to workers with a free slot as far as the run's limits
+    /// Offers what has every parent loaded and what is to be tried again, and gives what is offered to workers with a free slot as far as the run's limits
     /// allow: the most urgent object first, to the least busy worker.
-    fn start(&self, now: Now, run: &Run, board: &Board, members: &Members, batch: &mut Batch) {
+    fn start(&mut self, now: Now, run: &Run, board: &Board, members: &Members, batch: &mut Batch) {
+        let due = self.due(now, run, board);
         let classes = board.classes().all();
         let mut room = Room::of(run.id, board, members, &self.settings.foreign);
         // What is offered now, by class, the most urgent first, with the attempt.
         let mut fresh: Vec<VecDeque<(usize, u32)>> = vec![VecDeque::new(); classes.len()];
         let unblocked = board.unblocked().map(|i| (i, None));
         let revivable = board.revivable().map(|i| (i, Some(Cause::Mended)));
-        for (i, cause) in revivable.chain(unblocked) {
+        let due = due.into_iter().map(|i| (i, Some(Cause::Failed)));
+        for (i, cause) in due.chain(revivable).chain(unblocked) {
             if !batch.has_room() {
                 break;
             }
@@ -480,7 +481,7 @@ impl Scheduler {
                 fresh[class].push_back((i, attempt));
             }
         }
-        // Objects that were skipped come first above, whatever their rank.
+        // What is offered again comes first above, whatever its rank.
         for offered in &mut fresh {
             offered.make_contiguous().sort_by_key(|&(i, _)| board.rank(i));
         }

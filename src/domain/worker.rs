@@ -17,6 +17,9 @@ const MAX_DONE: usize = 200_000;
 /// So many runs that are over are remembered, for assignments that are read after their run's end.
 const MAX_ENDED: usize = 200;
 
+/// So many marks are remembered: people make them, one by one.
+const MAX_MARKED: usize = 1_000;
+
 /// Who a worker is.
 #[derive(Clone, Debug)]
 pub struct Identity {
@@ -60,6 +63,8 @@ pub struct Worker {
     done: BTreeSet<Held>,
     done_in_order: VecDeque<Held>,
     ended: VecDeque<RunId>,
+    /// Objects that somebody marked: an assignment that crossed the mark starts nothing.
+    marked: VecDeque<(RunId, ObjectId)>,
     drain_acknowledged: Option<Mono>,
 }
 
@@ -76,6 +81,7 @@ impl Worker {
             done: BTreeSet::new(),
             done_in_order: VecDeque::new(),
             ended: VecDeque::new(),
+            marked: VecDeque::new(),
             drain_acknowledged: None,
         }
     }
@@ -135,6 +141,7 @@ impl Worker {
                 if mine
                     && valid
                     && !self.ended.contains(&run)
+                    && !self.marked.contains(&(run, assigned.object))
                     && !self.holds(&held)
                     && !self.done.contains(&held)
                 {
@@ -149,6 +156,12 @@ impl Worker {
                 self.end(|held| is_earlier(held, run, assigned.object, assigned.attempt))
             }
             Body::ObjectMarked(marked) => {
+                if !self.marked.contains(&(run, marked.object)) {
+                    self.marked.push_back((run, marked.object));
+                    if self.marked.len() > MAX_MARKED {
+                        self.marked.pop_front();
+                    }
+                }
                 self.end(|held| held.run_id == run && held.id_objet == marked.object)
             }
             Body::RunCancelRequested(_) | Body::RunFinished(_) => {

@@ -185,6 +185,8 @@ impl ForeignWorker {
                 run_id: String::new(),
                 attempt: 1,
                 entry: ready.entry.as_ref().map(|entry| entry.get().into()),
+                timeout: None,
+                degraded: Vec::new(),
             };
             let (started_at, start) = (Timestamp::now(), Instant::now());
             let outcome = handler.handle(&task).await;

@@ -16,11 +16,9 @@ use crate::domain::estimate;
 use crate::domain::event::{Body, Event, PlannedObject, Request, RunId};
 use crate::domain::leader::{Candidate, Role};
 use crate::domain::member::Mono;
-use crate::domain::object::ObjectId;
+use crate::domain::prepare;
 use crate::domain::problem::{Problem, Problems};
-use crate::domain::retry;
-use crate::domain::reuse::reuse;
-use crate::domain::rules::{OnFailure, Rules, RulesAsked};
+use crate::domain::rules::Rules;
 use crate::domain::scheduler::{Decision, Now, Scheduler, Settings};
 use crate::domain::turns;
 use crate::log::{Log, LogError, NewRecord};
@@ -294,7 +292,7 @@ impl Orchestrator {
         let planning = self.planning.clone();
         let (targets, exclude) = (request.targets.clone(), request.exclude.clone());
         let planned = match request.retry_of {
-            Some(old) => match self.again(old, &request.from) {
+            Some(old) => match self.again(old, &request) {
                 Ok(objects) => {
                     let refresh = move || planning.refresh(objects).map(|objects| (objects, Vec::new()));
                     tokio::task::spawn_blocking(refresh)
@@ -312,16 +310,11 @@ impl Orchestrator {
                 for warning in &warnings {
                     tracing::warn!("{warning}");
                 }
-                let rules = self.rules_of(&request);
-                self.recall(&mut objects);
-                if let Some(fresh) = request.fresh {
-                    reuse(&mut objects, fresh, now.wall);
-                }
-                // The log need not say again what nothing in this run asks for.
-                for object in objects.iter_mut().filter(|object| !object.reused) {
-                    object.last_good = object.last_good.filter(|_| rules.on_failure == OnFailure::Continue);
-                }
-                let slots = self.view.read(|known| estimate::slots(&known.members, now.mono));
+                let (rules, slots) = self.view.read(|known| {
+                    let rules = prepare::rules(&known.history, &self.rules, &request);
+                    prepare::recall(&known.history, &mut objects, &rules, request.fresh, now.wall);
+                    (rules, estimate::slots(&known.members, now.mono))
+                });
                 let (objects, rules) = tokio::task::spawn_blocking(move || {
                     turns::set(&mut objects, &rules, slots);
                     (objects, rules)
@@ -341,35 +334,9 @@ impl Orchestrator {
         })
     }
 
-    /// By which rules a run goes. A retry goes by those of the run that it repeats, and no limit is lifted.
-    fn rules_of(&self, request: &Request) -> Rules {
-        let old = request
-            .retry_of
-            .and_then(|old| self.view.read(|known| Some(known.history.run(old)?.board()?.rules().clone())));
-        let base = match old {
-            Some(old) => {
-                let limits = RulesAsked { limits: self.rules.limits.clone(), ..RulesAsked::default() };
-                old.with(&limits)
-            }
-            None => self.rules.clone(),
-        };
-        base.with(&request.rules)
-    }
-
-    /// Notes of each object what the log knows of earlier loads.
-    fn recall(&self, objects: &mut [PlannedObject]) {
-        self.view.read(|known| {
-            for object in objects {
-                let load = known.history.last_load(object.id);
-                (object.expected_ms, object.last_good) = (load.took_ms(), load.good);
-            }
-        });
-    }
-
     /// What a retry of this run runs.
-    fn again(&self, old: RunId, from: &[ObjectId]) -> Result<Vec<PlannedObject>, Problems> {
-        let objects =
-            self.view.read(|known| known.history.run(old)?.board().map(|board| retry::again(board, from)));
+    fn again(&self, old: RunId, request: &Request) -> Result<Vec<PlannedObject>, Problems> {
+        let objects = self.view.read(|known| prepare::again(&known.history, old, request));
         let (message, hint) = match objects {
             None => {
                 ("is not known, or too long ago".into(), "start a run of the objects that are missing".into())

@@ -304,6 +304,8 @@ impl AtWork {
                 run_id: held.run_id.to_string(),
                 attempt: held.attempt,
                 entry: entry.map(|entry| entry.get().into()),
+                timeout: None,
+                degraded: Vec::new(),
             };
             if self.role.handler.is_instant()
                 && let Some(outcome) = self.role.handler.handle(&task).now_or_never()

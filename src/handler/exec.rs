@@ -24,17 +24,15 @@ use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
-use super::lines::{Line, Lines, Tail};
+pub use super::lines::STDERR_MAX_BYTES;
+use super::lines::{Complaint, Line, Lines};
 use super::{Failure, Handler, Outcome, RESULT_MAX_BYTES, Task, read_result};
 
 /// The exit code that says: a failure, but try again (`EX_TEMPFAIL` of `sysexits.h`).
 pub const EXIT_RETRY: i32 = 75;
 
-/// The end of stderr that a failure carries, in bytes.
-pub const STDERR_MAX_BYTES: usize = 4 * 1024;
-
-/// How much of the last line of stderr goes into a failure's one line of text, in bytes.
-const REASON_MAX_BYTES: usize = 512;
+/// Tells the command which parents' last good versions it is to use.
+const DEGRADED: &str = "KORCH_DEGRADED";
 
 /// How long the group has between the polite signal and the other one.
 const TERM_GRACE: Duration = Duration::from_secs(2);
@@ -53,22 +51,20 @@ const STARTS_MAX: usize = 64;
 
 /// Runs `sh -c COMMAND` for each object, as section 3 of the contract says.
 ///
-/// Exit 0 is loaded, [`EXIT_RETRY`] a failure worth another try, anything else a lasting failure. A timeout is worth
-/// another try: what took too long once (a slow source, a crowded machine) may be quick the next time, and whoever
-/// wants no second try leaves `--retries` at 0.
+/// Exit 0 is loaded, [`EXIT_RETRY`] a failure worth another try, anything else a lasting failure. It keeps the time itself:
+/// the group may clean up, and its last words go into the failure.
 #[derive(Debug)]
 pub struct Exec {
     command: String,
-    timeout: Option<Duration>,
     starter: mpsc::Sender<Start>,
 }
 
 impl Exec {
-    /// A handler that runs `command`, each time for at most `timeout`. Fails where no thread can be had.
-    pub fn new(command: impl Into<String>, timeout: Option<Duration>) -> io::Result<Exec> {
+    /// A handler that runs `command`. Fails where no thread can be had.
+    pub fn new(command: impl Into<String>) -> io::Result<Exec> {
         let (starter, starts) = mpsc::channel(STARTS_MAX);
         std::thread::Builder::new().name("korch-exec".to_owned()).spawn(move || start_each(starts))?;
-        Ok(Exec { command: command.into(), timeout, starter })
+        Ok(Exec { command: command.into(), starter })
     }
 
     async fn start(&self, task: &Task) -> io::Result<Group> {
@@ -79,6 +75,11 @@ impl Exec {
             // korch's own secrets are no business of the work's.
             .env_remove("KORCH_KAFKA_PASSWORD")
             .env_remove("KORCH_API_TOKEN")
+            .env_remove("KORCH_HTTP_TOKEN")
+            .env_remove("KORCH_NOTIFY")
+            .env_remove("KORCH_NOTIFY_TOKEN")
+            // Whoever started korch may have it, and then it says nothing of this object.
+            .env_remove(DEGRADED)
             .env("KORCH_OBJECT_ID", task.object.to_string())
             .env("KORCH_STAGE", task.stage.name())
             .env("KORCH_RUN_ID", &task.run_id)
@@ -87,6 +88,9 @@ impl Exec {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(0);
+        if let Some(degraded) = task.degraded_list() {
+            command.env(DEGRADED, degraded);
+        }
         #[cfg(target_os = "linux")]
         die_with_korch(&mut command);
 
@@ -103,21 +107,21 @@ impl Handler for Exec {
     async fn handle(&self, task: &Task) -> Outcome {
         let mut group = self.start(task).await.map_err(|error| cannot_start(&error))?;
         let mut stdout = Stdout { lines: Lines::new(RESULT_MAX_BYTES), task };
-        let mut stderr = Stderr { lines: Lines::new(0), tail: Tail::new(STDERR_MAX_BYTES), task };
+        let mut stderr = Complaint::new(task);
         let timed_out = {
             let pipes = join3(
                 feed(group.child.stdin.take(), task.entry.clone()),
                 pump(group.child.stdout.take(), &mut stdout),
                 pump(group.child.stderr.take(), &mut stderr),
             );
-            run_to_end(task, &mut group, pipes, self.timeout).await
+            run_to_end(task, &mut group, pipes).await
         };
         let status = group.end().await;
         stdout.finish();
         stderr.finish();
 
         let mut failure = match (timed_out, status) {
-            (Some(timeout), _) => Failure::passing(format!("timeout after {timeout:?}")),
+            (Some(timeout), _) => Failure::late(timeout),
             (None, Ok(status)) if status.success() => return Ok(stdout.result()),
             (None, Ok(status)) => {
                 let reason = stderr.reason().map_or_else(String::new, |reason| format!(": {reason}"));
@@ -126,19 +130,19 @@ impl Handler for Exec {
             }
             (None, Err(error)) => Failure::passing(format!("cannot learn how the command ended: {error}")),
         };
-        failure.stderr = stderr.tail.text();
+        failure.stderr = stderr.text();
         Err(failure)
+    }
+
+    fn keeps_time(&self) -> bool {
+        true
     }
 }
 
 /// Waits until the command has exited and its pipes are at their end, within the limits. Tells the timeout if it
 /// was reached.
-async fn run_to_end<T>(
-    task: &Task,
-    group: &mut Group,
-    pipes: impl Future<Output = T>,
-    timeout: Option<Duration>,
-) -> Option<Duration> {
+async fn run_to_end<T>(task: &Task, group: &mut Group, pipes: impl Future<Output = T>) -> Option<Duration> {
+    let timeout = task.timeout;
     let mut pipes = pin!(pipes.fuse());
     let timed_out = {
         let mut exited = pin!(group.exited());
@@ -246,44 +250,15 @@ impl Stdout<'_> {
     }
 }
 
-/// Logs the lines of stderr and keeps its end.
-struct Stderr<'a> {
-    lines: Lines,
-    tail: Tail,
-    task: &'a Task,
-}
-
-impl Sink for Stderr<'_> {
+impl Sink for Complaint<'_> {
     fn push(&mut self, bytes: &[u8]) {
-        self.lines.push(bytes, &mut log_stderr(self.task));
-        self.tail.push(bytes);
-    }
-}
-
-impl Stderr<'_> {
-    fn finish(&mut self) {
-        self.lines.finish(&mut log_stderr(self.task));
-    }
-
-    /// The last line, short enough for a line of text.
-    fn reason(&self) -> Option<String> {
-        let mut text = self.lines.last()?.shown().trim().to_owned();
-        if text.len() > REASON_MAX_BYTES {
-            text.truncate(text.floor_char_boundary(REASON_MAX_BYTES));
-            text.push('…');
-        }
-        Some(text)
+        Complaint::push(self, bytes);
     }
 }
 
 fn log_stdout(task: &Task) -> impl FnMut(Line<'_>) {
     let Task { object, stage, run_id, attempt, .. } = task;
     move |line| tracing::info!(id_objet = object.0, run_id, attempt, %stage, "{}", line.shown())
-}
-
-fn log_stderr(task: &Task) -> impl FnMut(Line<'_>) {
-    let Task { object, stage, run_id, attempt, .. } = task;
-    move |line| tracing::warn!(id_objet = object.0, run_id, attempt, %stage, "{}", line.shown())
 }
 
 fn cannot_start(error: &io::Error) -> Failure {

@@ -1,4 +1,6 @@
-//! What a command prints, cut into lines, in memory that has a bound whatever the command prints.
+//! What work prints, cut into lines, in memory that has a bound whatever it prints.
+
+use super::Task;
 
 /// The longest line that is shown whole, in bytes.
 pub(super) const SHOWN_MAX_BYTES: usize = 16 * 1024;
@@ -113,6 +115,58 @@ impl Tail {
         let text = text[from..].trim();
         (!text.is_empty()).then(|| text.to_owned())
     }
+}
+
+/// The end of stderr, or of a refusal, that a failure carries, in bytes.
+pub const STDERR_MAX_BYTES: usize = 4 * 1024;
+
+/// How much of a complaint goes into a failure's one line of text, in bytes.
+const REASON_MAX_BYTES: usize = 512;
+
+/// What work has to say of a failure: each line is logged as a warning, and the end is kept.
+pub(super) struct Complaint<'a> {
+    lines: Lines,
+    tail: Tail,
+    task: &'a Task,
+}
+
+impl Complaint<'_> {
+    /// Of an attempt at this task.
+    pub(super) fn new(task: &Task) -> Complaint<'_> {
+        Complaint { lines: Lines::new(0), tail: Tail::new(STDERR_MAX_BYTES), task }
+    }
+
+    /// Takes the next bytes.
+    pub(super) fn push(&mut self, bytes: &[u8]) {
+        self.lines.push(bytes, &mut warn(self.task));
+        self.tail.push(bytes);
+    }
+
+    /// Ends the stream.
+    pub(super) fn finish(&mut self) {
+        self.lines.finish(&mut warn(self.task));
+    }
+
+    /// The last line, short enough for a line of text.
+    pub(super) fn reason(&self) -> Option<String> {
+        Some(short(self.lines.last()?.shown().trim()))
+    }
+
+    /// The end of it.
+    pub(super) fn text(&self) -> Option<String> {
+        self.tail.text()
+    }
+}
+
+fn warn(task: &Task) -> impl FnMut(Line<'_>) {
+    let Task { object, stage, run_id, attempt, .. } = task;
+    move |line| tracing::warn!(id_objet = object.0, run_id, attempt, %stage, "{}", line.shown())
+}
+
+/// A text, short enough to be the reason of a failure.
+pub(super) fn short(text: &str) -> String {
+    let kept = &text[..text.floor_char_boundary(REASON_MAX_BYTES)];
+    if kept.len() < text.len() { format!("{kept}…") } else { kept.to_owned() }
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 //! handler must see to it that nothing of the attempt goes on after that.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use serde_json::Value;
@@ -15,8 +16,10 @@ use serde_json::value::RawValue;
 use crate::domain::object::{ObjectId, Stage};
 
 pub mod exec;
+pub mod http;
 mod lines;
 pub mod simulate;
+pub mod timed;
 
 /// The largest result that a handler may return, in bytes: it has to fit into an event beside everything else.
 pub const RESULT_MAX_BYTES: usize = 64 * 1024;
@@ -38,12 +41,22 @@ pub struct Task {
     pub attempt: u32,
     /// The catalogue's entry as raw JSON. None for an object that is known by its id alone.
     pub entry: Option<Arc<str>>,
+    /// How long the attempt may take. None: as long as whoever runs it allows ([`timed::Timed`]).
+    pub timeout: Option<Duration>,
+    /// Parents whose last good version is used, for in this run they were not loaded.
+    pub degraded: Vec<ObjectId>,
 }
 
 impl Task {
     /// The entry as JSON: `null` where there is none.
     pub fn entry_json(&self) -> &str {
         self.entry.as_deref().unwrap_or("null")
+    }
+
+    /// The ids of [`Task::degraded`], separated by commas. None where there are none.
+    pub fn degraded_list(&self) -> Option<String> {
+        let ids: Vec<String> = self.degraded.iter().map(ToString::to_string).collect();
+        (!ids.is_empty()).then(|| ids.join(","))
     }
 }
 
@@ -54,7 +67,7 @@ pub struct Failure {
     pub error: String,
     /// Whether another attempt may well succeed.
     pub retryable: bool,
-    /// The end of what the work wrote to stderr, if it has one and wrote anything.
+    /// The end of what the work wrote to stderr, or of the body that it answered, if it wrote anything.
     pub stderr: Option<String>,
 }
 
@@ -67,6 +80,12 @@ impl Failure {
     /// A failure that another attempt may not meet.
     pub fn passing(error: impl Into<String>) -> Failure {
         Failure { error: error.into(), retryable: true, stderr: None }
+    }
+
+    /// The attempt took longer than it may. Worth another try: what took too long once (a slow source, a crowded machine) may
+    /// be quick the next time, and whoever wants no second try leaves `--retries` at 0.
+    fn late(timeout: Duration) -> Failure {
+        Failure::passing(format!("timeout after {timeout:?}"))
     }
 }
 
@@ -81,6 +100,11 @@ pub trait Handler: Send + Sync + 'static {
 
     /// Whether an attempt is over as soon as it is begun, so that a task of its own would cost more than the attempt.
     fn is_instant(&self) -> bool {
+        false
+    }
+
+    /// Whether it ends an attempt at [`Task::timeout`] itself, in a way that is kinder than to be dropped.
+    fn keeps_time(&self) -> bool {
         false
     }
 }

@@ -61,7 +61,15 @@ mod tests {
     fn task(id: u64) -> Task {
         let object = ObjectId(id);
         let stage = Stage::of_id(object).expect("an id of a stage");
-        Task { object, stage, run_id: "run".to_owned(), attempt: 1, entry: None }
+        Task {
+            object,
+            stage,
+            run_id: "run".to_owned(),
+            attempt: 1,
+            entry: None,
+            timeout: None,
+            degraded: Vec::new(),
+        }
     }
 
     #[test]

@@ -18,6 +18,7 @@ use crate::engine::orchestrator::Orchestrator;
 use crate::exit::Exit;
 use crate::log::Log;
 use crate::log::kafka::Kafka;
+use crate::notify::Notifier;
 use crate::planning::Planning;
 use crate::serve::{self, Signals, Wish};
 use crate::view::View;
@@ -33,6 +34,7 @@ pub async fn run(
 ) -> anyhow::Result<Exit> {
     let planning = Planning { file: args.catalogue.file.clone(), missing: args.catalogue.missing };
     let access = args.access.access()?;
+    let webhooks = args.notify.webhooks()?;
     // Refused before anything is published.
     if !args.idle && !planning.is_sound().await? {
         return Ok(Exit::BadCatalogue);
@@ -45,6 +47,8 @@ pub async fn run(
     let events: Arc<dyn Log> = Arc::new(kafka.open(args.kafka.events(), source.clone()).await?);
     let members: Arc<dyn Log> = Arc::new(kafka.open(args.kafka.members(), source).await?);
     let view = Arc::new(View::new());
+    let instance = Uuid::now_v7();
+    let notifier = Notifier::start(webhooks, view.clone(), instance);
 
     let (stop, stopping) = watch::channel(false);
     let (_hold, held) = watch::channel(false);
@@ -66,7 +70,7 @@ pub async fn run(
         );
     }
     let orchestrator = Orchestrator {
-        instance: Uuid::now_v7(),
+        instance,
         view: view.clone(),
         events,
         members,
@@ -92,8 +96,13 @@ pub async fn run(
     };
     // What runs goes on: the workers have it, and whoever leads next reads of it.
     let _ = stop.send(true);
+    let finish = async {
+        serve::finish(&mut tasks).await?;
+        notifier.finish().await;
+        anyhow::Ok(())
+    };
     tokio::select! {
-        finished = serve::finish(&mut tasks) => finished?,
+        finished = finish => finished?,
         () = signals.nth(if exit == signals.exit() { 2 } else { 1 }) => {}
     }
     Ok(exit)

@@ -25,6 +25,7 @@ use crate::exit::Exit;
 use crate::handler::Handler;
 use crate::log::Log;
 use crate::log::local::LocalLog;
+use crate::notify::Notifier;
 use crate::planning::Planning;
 use crate::serve::{self, Signals, Wish};
 use crate::telemetry;
@@ -45,6 +46,7 @@ pub async fn run(
 ) -> anyhow::Result<Exit> {
     let planning = Planning { file: args.catalogue.file.clone(), missing: args.catalogue.missing };
     let access = args.access.access()?;
+    let webhooks = args.notify.webhooks()?;
     // Refused before anything is published.
     if !args.idle && !planning.is_sound().await? {
         return Ok(Exit::BadCatalogue);
@@ -56,6 +58,8 @@ pub async fn run(
     // Whoever holds the directory is alone: members of earlier processes are gone, so nothing of them is kept.
     let members: Arc<dyn Log> = Arc::new(LocalLog::memory()?);
     let view = Arc::new(View::new());
+    let instance = Uuid::now_v7();
+    let notifier = Notifier::start(webhooks, view.clone(), instance);
 
     let (hold, held) = watch::channel(false);
     let (leave, leaving) = watch::channel(false);
@@ -99,7 +103,7 @@ pub async fn run(
         workers.spawn(worker.run());
     }
     let orchestrator = Orchestrator {
-        instance: Uuid::now_v7(),
+        instance,
         view: view.clone(),
         events: events.clone(),
         members,
@@ -136,6 +140,7 @@ pub async fn run(
         }
         let _ = stop.send(true);
         serve::finish(&mut tasks).await?;
+        notifier.finish().await;
         anyhow::Ok(())
     };
     // The first signal was seen; a second one ends the wait.

@@ -16,6 +16,7 @@ use tokio::net::TcpStream;
 use tokio::sync::Mutex;
 
 use crate::log::LogError;
+use crate::tls;
 
 /// One call to a broker takes no longer than this, however it is retried below.
 const CALL_LIMIT: Duration = Duration::from_secs(5);
@@ -346,38 +347,31 @@ impl Connection {
     }
 }
 
-fn tls_config(tls: &Tls) -> Result<Arc<rustls::ClientConfig>, LogError> {
+fn tls_config(wish: &Tls) -> Result<Arc<rustls::ClientConfig>, LogError> {
     let unusable = |what: &str, path: &PathBuf, why: &dyn fmt::Display| {
         LogError::Unreachable(format!("{what} {} cannot be used: {why}", path.display()))
     };
-    let mut roots = rustls::RootCertStore::empty();
-    match &tls.ca {
+    let roots = match &wish.ca {
         Some(path) => {
             let read = CertificateDer::pem_file_iter(path)
                 .and_then(Iterator::collect::<Result<Vec<_>, _>>)
                 .map_err(|error| unusable("--kafka-ca", path, &error))?;
+            let mut roots = rustls::RootCertStore::empty();
             let (added, _) = roots.add_parsable_certificates(read);
             if added == 0 {
                 return Err(unusable("--kafka-ca", path, &"it has no PEM certificate"));
             }
+            roots
         }
-        None => {
-            let system = rustls_native_certs::load_native_certs();
-            let (added, _) = roots.add_parsable_certificates(system.certs);
-            if added == 0 {
-                return Err(LogError::Unreachable(
-                    "this system has no certificates to trust: --kafka-ca names a file of them".into(),
-                ));
-            }
-        }
-    }
-    // Named, so that no other part of the process can choose for us.
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| LogError::Unreachable(format!("TLS cannot be used: {error}")))?
-        .with_root_certificates(roots);
-    let config = match &tls.identity {
+        None => tls::system_roots().ok_or_else(|| {
+            LogError::Unreachable(
+                "this system has no certificates to trust: --kafka-ca names a file of them".into(),
+            )
+        })?,
+    };
+    let builder =
+        tls::client(roots).map_err(|error| LogError::Unreachable(format!("TLS cannot be used: {error}")))?;
+    let config = match &wish.identity {
         None => builder.with_no_client_auth(),
         Some((certificates, key_file)) => {
             let chain = CertificateDer::pem_file_iter(certificates)
