@@ -52,7 +52,8 @@ fn json(text: &str) -> Result<Known, String> {
                     .map_err(|error| format!(": objects[{at}] is no object of a run: {error}"))?;
                 let took = object.attempts.iter().rev().find(|attempt| attempt.error.is_none());
                 if let Some(took) = took.and_then(|attempt| attempt.duration_seconds) {
-                    let took = seconds(took).map_err(|why| format!(": objects[{at}] ({}): {why}", object.id))?;
+                    let took =
+                        seconds(took).map_err(|why| format!(": objects[{at}] ({}): {why}", object.id))?;
                     known.insert(ObjectId(object.id), took);
                 }
                 Ok(known)

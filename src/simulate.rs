@@ -55,8 +55,7 @@ pub fn run(args: &SimulateArgs) -> anyhow::Result<Exit> {
     let mut unknown: Vec<ObjectId> = fails.difference(&ids).copied().collect();
     unknown.sort_unstable();
     warnings.extend(strange("--fail names", &unknown));
-    let rules =
-        Rules { on_failure: args.on_failure, limits: args.limit.clone(), ..Rules::default() };
+    let rules = Rules { on_failure: args.on_failure, limits: args.limit.clone(), ..Rules::default() };
     let script = Script { objects, rules, slots: args.slots_of_stages(), fails };
     let report = Report::of(&args.catalogue.file.display().to_string(), script, warnings);
     let mut out = BufWriter::new(io::stdout().lock());
@@ -267,12 +266,20 @@ impl Report {
         writeln!(out, "At best        {}{}: {bound}", span(self.lower_bound_ms), ratio(self.lower_bound_ms))?;
         if self.proven_bound_ms > self.lower_bound_ms {
             let with = "with what has to be before and after that";
-            writeln!(out, "               {}{}: {with}", span(self.proven_bound_ms), ratio(self.proven_bound_ms))?;
+            writeln!(
+                out,
+                "               {}{}: {with}",
+                span(self.proven_bound_ms),
+                ratio(self.proven_bound_ms)
+            )?;
         }
         let Counts { loaded, failed, skipped, degraded, .. } = self.counts;
         let degraded = if degraded > 0 { format!(", {degraded} of these degraded") } else { String::new() };
         let outcome = self.outcome.map_or("never ends", Outcome::name);
-        writeln!(out, "Ends           {outcome}: {loaded} loaded{degraded}, {failed} failed, {skipped} skipped")?;
+        writeln!(
+            out,
+            "Ends           {outcome}: {loaded} loaded{degraded}, {failed} failed, {skipped} skipped"
+        )?;
         let path: Vec<String> = self.critical_path.iter().map(Named::to_string).collect();
         let path = match path.len() {
             0..=SHOWN => path.join(" → "),
@@ -280,8 +287,11 @@ impl Report {
         };
         writeln!(out, "Critical path  {}: {path}", span(self.critical_path_ms))?;
         self.write_stages(out)?;
+        if !self.warnings.is_empty() {
+            writeln!(out)?;
+        }
         for warning in &self.warnings {
-            writeln!(out, "\nWarning: {}", warning.0)?;
+            writeln!(out, "Warning: {}", warning.0)?;
         }
         Ok(())
     }
@@ -316,7 +326,7 @@ impl Report {
         writeln!(out)?;
         for stage in &self.stages {
             let bars: String = stage.timeline.iter().map(|used| bar(*used)).collect();
-            writeln!(out, "{:<11}  {bars}", stage.stage)?;
+            writeln!(out, "{:<11}  {}", stage.stage, bars.trim_end())?;
         }
         let end = span(self.makespan_ms);
         writeln!(out, "{:<11}  0{end:>width$}", "", width = COLUMNS - 1)

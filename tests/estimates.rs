@@ -58,14 +58,7 @@ impl World {
     }
 
     fn plan_by(&mut self, run: RunId, ms: i64, rules: Rules, objects: Vec<PlannedObject>) {
-        let part = PlanPart {
-            part: 0,
-            parts: 1,
-            partitions: 1,
-            begins: Vec::new(),
-            rules,
-            objects,
-        };
+        let part = PlanPart { part: 0, parts: 1, partitions: 1, begins: Vec::new(), rules, objects };
         self.event(run, ms, Body::RunPlanned(part));
     }
 

@@ -31,8 +31,12 @@ fn lake(seed: u64) -> Lake {
     let n = random.range(30, 80);
     let mut lake = Lake::of(&mut random, n);
     lake.slots = [random.range(2, 8) as u32; 3];
-    let script =
-        Script { objects: lake.planned(), rules: Rules::default(), slots: lake.slots, fails: Default::default() };
+    let script = Script {
+        objects: lake.planned(),
+        rules: Rules::default(),
+        slots: lake.slots,
+        fails: Default::default(),
+    };
     let end_ms = script.play(&lake.ms).end_ms;
     for ms in &mut lake.ms {
         *ms = (*ms * RUN_MS / end_ms).max(LEAST_MS);
@@ -79,7 +83,9 @@ fn tell(seed: u64) -> Told {
 
     let slots = lake.slots[0].to_string();
     let mut command = korch(&["up", "--listen", "127.0.0.1:0", "--ui-listen", "off", "--memory", "--idle"]);
-    command.args(["--slots", &slots, "--delays", "delays.csv", "--fail-ids", ""]).current_dir(place.dir.path());
+    command
+        .args(["--slots", &slots, "--delays", "delays.csv", "--fail-ids", ""])
+        .current_dir(place.dir.path());
     let up = support::Korch::start(command);
     let api = up.api();
     api.ready();

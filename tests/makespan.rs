@@ -98,7 +98,8 @@ fn measure_all() -> Vec<Measured> {
 }
 
 fn ratios(all: &[Measured], ratio: impl Fn(&Measured) -> (u64, u64)) -> Vec<f64> {
-    let mut ratios: Vec<f64> = all.iter().map(ratio).map(|(over, under)| over as f64 / under as f64).collect();
+    let mut ratios: Vec<f64> =
+        all.iter().map(ratio).map(|(over, under)| over as f64 / under as f64).collect();
     ratios.sort_by(f64::total_cmp);
     ratios
 }
@@ -150,7 +151,10 @@ fn a_thousand_lakes() {
     let reached = count(&|one| within(one.korch, one.classical));
     println!("no schedule can be within 1.05 of path and work: {} lakes", all.len() - in_reach);
     println!("of the other {in_reach} korch is: {:.1} %", 100.0 * reached as f64 / in_reach as f64);
-    println!("longest path first is worse than first come: {}", count(&|one| one.longest_path > one.first_come));
+    println!(
+        "longest path first is worse than first come: {}",
+        count(&|one| one.longest_path > one.first_come)
+    );
     let surprised = ratios(&all, |one| (one.surprised, one.surprised_first_come));
     println!("where times are off by a third, over first come:\n  {}", told("korch", &surprised));
     println!("  worse than that: {}", count(&|one| one.surprised > one.surprised_first_come));
@@ -300,9 +304,11 @@ fn the_most_critical_come_first_whatever_the_turns_say() {
         let mut objects = lake.planned();
         let mut random = Random::new(seed);
         for object in &mut objects {
-            object.criticality = [Criticality::Low, Criticality::Medium, Criticality::High][random.range(0, 2)];
+            object.criticality =
+                [Criticality::Low, Criticality::Medium, Criticality::High][random.range(0, 2)];
         }
-        let mut script = Script { objects, rules: Rules::default(), slots: lake.slots, fails: Default::default() };
+        let mut script =
+            Script { objects, rules: Rules::default(), slots: lake.slots, fails: Default::default() };
         let by_path = script.play(&lake.ms);
         script.take_turns();
         let played = script.play(&lake.ms);

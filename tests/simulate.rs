@@ -21,8 +21,11 @@ fn place() -> Place {
         (3001, vec![2001]),
         (3002, vec![2001, 2002]),
     ]);
-    fs::write(place.path("d.csv"), "id,seconds\n1001,10\n1002,20s\n1003,30\n2001,5\n2002,5\n3001,60\n3002,1m\n")
-        .unwrap();
+    fs::write(
+        place.path("d.csv"),
+        "id,seconds\n1001,10\n1002,20s\n1003,30\n2001,5\n2002,5\n3001,60\n3002,1m\n",
+    )
+    .unwrap();
     place
 }
 
@@ -46,17 +49,27 @@ fn object(told: &Value, id: u64) -> &Value {
 fn a_run_is_told_with_all_that_it_hangs_on() {
     let place = place();
     let told = told(&place, &["--durations", "d.csv", "--slots", "ingest=2,1"]);
-    // Two slots: 1003 at once, 1001 and 1002 one after the other; then 3001 before 3002, or the other way round.
-    assert_eq!(told["makespan_ms"], 155_000);
+    // 1003 has the longest path, but what 3001 needs comes first: then the one slot for final objects has work after 25 s.
+    assert_eq!(told["makespan_ms"], 145_000);
     assert_eq!((&told["lower_bound_ms"], &told["measured"]), (&json!(120_000), &json!(7)));
-    assert_eq!(told["proven_bound_ms"], 135_000, "nothing final can begin before 15 s");
+    assert_eq!(told["proven_bound_ms"], 145_000, "nothing final can begin before 25 s");
     assert_eq!((&told["outcome"], &told["busiest"]), (&json!("succeeded"), &json!("application")));
-    let path: Vec<u64> =
-        told["critical_path"].as_array().unwrap().iter().map(|object| object["id"].as_u64().unwrap()).collect();
+    let path: Vec<u64> = told["critical_path"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|object| object["id"].as_u64().unwrap())
+        .collect();
     assert_eq!((path, &told["critical_path_ms"]), (vec![1003, 2002, 3002], &json!(95_000)));
     let more = &told["one_slot_more"][2];
-    assert_eq!((&more["stage"], &more["slots"], &more["makespan_ms"]), (&json!("application"), &json!(2), &json!(95_000)));
-    assert_eq!(object(&told, 1003)["start_ms"], 0);
+    assert_eq!(
+        (&more["stage"], &more["slots"], &more["makespan_ms"]),
+        (&json!("application"), &json!(2), &json!(100_000))
+    );
+    assert_eq!(
+        (&object(&told, 1003)["start_ms"], &object(&told, 3001)["start_ms"]),
+        (&json!(10_000), &json!(25_000))
+    );
     assert_eq!(told["stages"][2]["busy_ms"], 120_000);
     let ends = told["objects"].as_array().unwrap().iter().map(|object| object["end_ms"].as_u64().unwrap());
     assert_eq!(ends.max(), told["makespan_ms"].as_u64());
@@ -64,11 +77,11 @@ fn a_run_is_told_with_all_that_it_hangs_on() {
     let text = simulate(&place, &["--durations", "d.csv", "--slots", "ingest=2", "--slots", "1"]).out;
     for part in [
         "Would run      7 objects: ingest 3, standardize 2, application 2",
-        "Takes          2m35s",
-        "At best        2m00s (× 1.292)",
+        "Takes          2m25s",
+        "At best        2m00s (× 1.208)",
         "Ends           succeeded: 7 loaded, 0 failed, 0 skipped",
         "Critical path  1m35s: 1003 Objet 1003 → 2002 Objet 2002 → 3002 Objet 3002",
-        "1→2: −38.7 %, 1m35s ← busiest",
+        "1→2: −31.0 %, 1m40s ← busiest",
     ] {
         assert!(text.contains(part), "no {part:?} in:\n{text}");
     }
@@ -83,11 +96,10 @@ fn a_failure_is_no_error_and_goes_by_the_policy() {
     };
     assert_eq!(counts(&["--fail", "1003"]), [4, 1, 2, 0]);
     assert_eq!(counts(&["--fail", "1003", "--on-failure", "continue"]), [6, 1, 0, 2]);
-    assert_eq!(counts(&["--fail", "1003", "--on-failure", "stop", "--slots", "1"])[1..3], [1, 6]);
+    assert_eq!(counts(&["--fail", "1003", "--on-failure", "stop", "--slots", "1"]), [3, 1, 3, 0]);
     assert_eq!(counts(&["--fail", "2001,2002"]), [3, 2, 2, 0]);
     let failed = told(&place, &["--fail", "1003", "--durations", "d.csv"]);
-    assert_eq!((&failed["outcome"], object(&failed, 3002)), (&json!("failed"), object(&failed, 3002)));
-    assert_eq!(object(&failed, 3002)["state"], "skipped");
+    assert_eq!((&failed["outcome"], &object(&failed, 3002)["state"]), (&json!("failed"), &json!("skipped")));
     assert_eq!(failed["makespan_ms"], 85_000, "what was skipped takes no time");
     assert_eq!(told(&place, &["+3001"])["objects"].as_array().unwrap().len(), 4);
 }
@@ -96,7 +108,10 @@ fn a_failure_is_no_error_and_goes_by_the_policy() {
 fn a_limit_holds_a_run_up() {
     let place = place();
     let limited = told(&place, &["--durations", "d.csv", "--limit", "stage=ingest:1"]);
-    assert_eq!(limited["makespan_ms"], 125_000, "30, 10 and 20 s of sources one after the other, then 5 and 60 s");
+    assert_eq!(
+        limited["makespan_ms"], 125_000,
+        "30, 10 and 20 s of sources one after the other, then 5 and 60 s"
+    );
     assert_eq!(limited["limits"], json!(["stage=ingest:1"]));
 }
 

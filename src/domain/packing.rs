@@ -57,7 +57,10 @@ impl Net {
     pub fn of(graph: &Graph) -> Net {
         let edges: Vec<(u32, u32)> = graph.edges().collect();
         let parents = edges.iter().map(|&(parent, child)| (child, parent));
-        Net { children: Links::of(graph.len(), edges.iter().copied()), parents: Links::of(graph.len(), parents) }
+        Net {
+            children: Links::of(graph.len(), edges.iter().copied()),
+            parents: Links::of(graph.len(), parents),
+        }
     }
 
     /// The same with every edge turned round.
@@ -168,6 +171,9 @@ enum Happens {
     IsReady(u32),
 }
 
+/// What stands in a line: the key, then the object. The first has the smallest.
+type Place = ((u64, u64), u32);
+
 struct Table<'a> {
     packing: Packing<'a>,
     line: Line<'a>,
@@ -175,7 +181,7 @@ struct Table<'a> {
     /// How much more the limits allow, by pool.
     room: Vec<u32>,
     /// By class.
-    ready: Vec<BinaryHeap<Reverse<((u64, u64), u32)>>>,
+    ready: Vec<BinaryHeap<Reverse<Place>>>,
     next: BinaryHeap<Reverse<(u64, Happens)>>,
     laid: Laid,
 }
@@ -200,7 +206,8 @@ impl Packing<'_> {
             },
         };
         let mut unmet = opening.unmet.clone();
-        let mut later = vec![false; if opening.later.is_empty() && opening.running.is_empty() { 0 } else { n }];
+        let mut later =
+            vec![false; if opening.later.is_empty() && opening.running.is_empty() { 0 } else { n }];
         for &(left_ms, i) in &opening.running {
             table.take(i);
             table.next.push(Reverse((left_ms, Happens::Ends(i as u32))));
@@ -210,8 +217,8 @@ impl Packing<'_> {
             table.next.push(Reverse((wait_ms, Happens::IsReady(i as u32))));
             later[i] = true;
         }
-        for i in 0..n {
-            if unmet[i] == 0 && !opening.out[i] && !later.get(i).copied().unwrap_or(false) {
+        for (i, unmet) in unmet.iter().enumerate() {
+            if *unmet == 0 && !opening.out[i] && !later.get(i).copied().unwrap_or(false) {
                 table.offer(i, 0);
             }
         }
@@ -304,9 +311,10 @@ impl Table<'_> {
             return;
         }
         // Classes share slots and limits: the first of all comes first.
-        let first = |ready: &BinaryHeap<Reverse<((u64, u64), u32)>>| ready.peek().map(|&Reverse(first)| first);
+        let first =
+            |ready: &BinaryHeap<Reverse<Place>>| ready.peek().map(|&Reverse(first)| first);
         let tops = self.ready.iter().enumerate();
-        let mut tops: BinaryHeap<Reverse<(((u64, u64), u32), usize)>> =
+        let mut tops: BinaryHeap<Reverse<(Place, usize)>> =
             tops.filter_map(|(class, ready)| Some(Reverse((first(ready)?, class)))).collect();
         while let Some(Reverse(((_, i), class))) = tops.pop() {
             if !self.may_start(class) {

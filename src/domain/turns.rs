@@ -21,6 +21,8 @@ use super::rules::Rules;
 const MAX_STEPS: usize = 4_000_000;
 /// … and so many schedules may be made.
 const MAX_SCHEDULES: usize = 300;
+/// Of more objects than this not even the first schedules are worth the wait.
+const MAX_OBJECTS: usize = 200_000;
 /// A schedule that is this close to what no schedule can beat is good enough, in parts of a thousand.
 const GOOD_ENOUGH: u64 = 4;
 /// So often an order is read backwards and forwards again at the beginning, and after each shake.
@@ -73,13 +75,13 @@ struct Tried {
 }
 
 /// Says in the plan in which turn each object comes, where that is better than the longest path first. Where nobody serves a
-/// stage, or less than half of the objects were ever measured, nothing is said.
+/// stage, less than half of the objects were ever measured, or there are very many, nothing is said.
 pub fn set(objects: &mut [PlannedObject], rules: &Rules, slots: Slots) {
     for object in objects.iter_mut() {
         object.turn = None;
     }
     let measured = objects.iter().filter(|object| object.expected_ms.is_some()).count();
-    if 2 * measured < objects.len() || slots.contains(&Some(0)) {
+    if 2 * measured < objects.len() || objects.len() > MAX_OBJECTS || slots.contains(&Some(0)) {
         return;
     }
     let Some(graph) = board::graph_of(objects) else { return };
@@ -144,8 +146,9 @@ impl<'a> Task<'a> {
         let mut starts = vec![longest, first_come];
         if !search.is_good(&starts[0]) {
             for patience in [0, 1] {
-                let keys = self.by_final(&ahead, patience, &mut search.steps);
-                starts.push(search.lay(&keys));
+                if let Some(keys) = self.by_final(&ahead, patience, &mut search.steps) {
+                    starts.push(search.lay(&keys));
+                }
             }
         }
         for start in starts {
@@ -179,8 +182,9 @@ impl<'a> Task<'a> {
     }
 
     /// Keys by which all that one final object needs comes before what only the next one needs. The next is the one
-    /// that needs the least more, less its own time as many times as `patience` says: then long ones come early.
-    fn by_final(&self, ahead: &[u64], patience: u64, steps: &mut usize) -> Vec<u64> {
+    /// that needs the least more, less its own time as many times as `patience` says: then long ones come early. None: that
+    /// takes too many steps.
+    fn by_final(&self, ahead: &[u64], patience: u64, steps: &mut usize) -> Option<Vec<u64>> {
         let n = self.net.len();
         // By the stages' slots: how long what is needed would take if each stage had nothing else to do.
         let share = |work: [u64; 3]| {
@@ -215,8 +219,13 @@ impl<'a> Task<'a> {
             share(work).saturating_sub(patience * self.ms[last])
         };
         let finals = (0..n).filter(|&i| !taken[i] && self.net.children(i).len() == 0);
-        let mut left: Vec<(u64, usize)> =
-            finals.map(|i| (need(i, &taken, &mut needed, steps), i)).collect();
+        let mut left: Vec<(u64, usize)> = Vec::new();
+        for i in finals {
+            left.push((need(i, &taken, &mut needed, steps), i));
+            if *steps > MAX_STEPS {
+                return None;
+            }
+        }
         left.sort_unstable();
         let mut left: std::collections::VecDeque<(u64, usize)> = left.into();
         let mut keys = vec![NEVER; n];
@@ -237,7 +246,7 @@ impl<'a> Task<'a> {
             }
             turn += 1;
         }
-        keys
+        Some(keys)
     }
 
     fn bounds(&self) -> Bounds {
@@ -375,9 +384,10 @@ impl Search<'_> {
     fn lay(&mut self, keys: &[u64]) -> Tried {
         let lowest = keys.iter().copied().min().unwrap_or(0);
         let urgency = &self.task.urgency;
-        let keys = keys.iter().zip(urgency).map(|(key, urgency)| {
-            (u64::from(*urgency) << 62) | (key - lowest).min((1 << 62) - 1)
-        });
+        let keys = keys
+            .iter()
+            .zip(urgency)
+            .map(|(key, urgency)| (u64::from(*urgency) << 62) | (key - lowest).min((1 << 62) - 1));
         let keys: Vec<u64> = keys.collect();
         let laid = self.task.packing().lay(Line::Keys(&keys), &self.opening);
         self.tried(laid)

@@ -90,7 +90,11 @@ impl Lake {
             let share = random.share();
             for _ in 0..=(5.0 * share * share) as usize {
                 let near = random.share() < 0.9;
-                parents[i].insert(if near { *random.of(&sources_of[home]) } else { random.range(0, sources - 1) });
+                parents[i].insert(if near {
+                    *random.of(&sources_of[home])
+                } else {
+                    random.range(0, sources - 1)
+                });
             }
             if !standardized_of[home].is_empty() && random.share() < 0.15 {
                 parents[i].insert(*random.of(&standardized_of[home]));
@@ -149,7 +153,12 @@ impl Lake {
         let ms = stages.iter().map(|&stage| ((seconds(stage, random) * 1000.0) as u64).clamp(100, 3_600_000));
         let ms = ms.collect();
         let slots = [(); 3].map(|()| random.range(1, 32) as u32);
-        Lake { stages, parents: parents.into_iter().map(|parents| parents.into_iter().collect()).collect(), ms, slots }
+        Lake {
+            stages,
+            parents: parents.into_iter().map(|parents| parents.into_iter().collect()).collect(),
+            ms,
+            slots,
+        }
     }
 
     pub fn id(&self, i: usize) -> u64 {

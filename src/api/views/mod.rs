@@ -11,7 +11,9 @@ mod workers;
 
 pub(super) use dag::{Dag, DagSize};
 pub(super) use object::ObjectDetail;
-pub(super) use run::{EstimateView, Forecast, LiveRun, RunDetail, RunView, RunsView, States, runs, some_names};
+pub(super) use run::{
+    EstimateView, Forecast, LiveRun, RunDetail, RunView, RunsView, States, runs, some_names,
+};
 pub(super) use workers::{WorkersView, signature};
 
 /// `{"last_events":[…]}`, each event as it stands in the log.
