@@ -174,6 +174,7 @@ fn phase(run: &Run, object: ObjectId) -> Option<Phase> {
 
 #[cfg(test)]
 mod tests {
+    use crate::domain::rules::Rules;
     use jiff::Timestamp;
 
     use super::*;
@@ -222,21 +223,14 @@ mod tests {
     }
 
     fn plan() -> Body {
-        let object = |id| PlannedObject {
-            id: ObjectId(id),
-            stage: Stage::Ingest,
-            criticality: Criticality::default(),
-            parents: Vec::new(),
-            satisfied: Vec::new(),
-            entry: None,
-        };
+        let object = |id| PlannedObject::new(ObjectId(id), Stage::Ingest, Criticality::default());
         let objects = [1001, 1002, 1003].map(object).into();
         Body::RunPlanned(PlanPart {
             part: 0,
             parts: 1,
             partitions: 1,
             begins: Vec::new(),
-            retries: 1,
+            rules: Rules { retries: 1, ..Rules::default() },
             objects,
         })
     }
