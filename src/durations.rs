@@ -134,7 +134,8 @@ mod tests {
 
     #[test]
     fn each_format_is_read_or_its_place_named() {
-        let table: [(&str, Result<&[(u64, u64)], &str>); 19] = [
+        type Read = Result<&'static [(u64, u64)], &'static str>;
+        let table: [(&str, Read); 19] = [
             (r#"{"1001": 12.5, "1002": "40s", "3005":0}"#, Ok(&[(1001, 12_500), (1002, 40_000), (3005, 0)])),
             ("\u{feff}1001,12.5\r\n1002;40s\r\n", Ok(&[(1001, 12_500), (1002, 40_000)])),
             ("id,seconds\n# slow\n\n\"1001\",\"0.25\"\n", Ok(&[(1001, 250)])),

@@ -57,7 +57,7 @@ pub fn run(args: &SimulateArgs) -> anyhow::Result<Exit> {
     warnings.extend(strange("--fail names", &unknown));
     let rules = Rules { on_failure: args.on_failure, limits: args.limit.clone(), ..Rules::default() };
     let script = Script { objects, rules, slots: args.slots_of_stages(), fails };
-    let report = Report::of(&args.catalogue.file.display().to_string(), script, warnings);
+    let report = Report::of(&args.catalogue.file.display().to_string(), &script, warnings);
     let mut out = BufWriter::new(io::stdout().lock());
     match args.output {
         Output::Human => report.write(&mut out)?,
@@ -173,7 +173,7 @@ fn share(part: u64, whole: u64) -> f64 {
 }
 
 impl Report {
-    fn of(file: &str, script: Script, warnings: Vec<Said>) -> Report {
+    fn of(file: &str, script: &Script, warnings: Vec<Said>) -> Report {
         let plus_one = |stage: Stage| {
             let mut slots = script.slots;
             slots[stage.index()] += 1;
@@ -181,11 +181,10 @@ impl Report {
         };
         let (played, more) = std::thread::scope(|scope| {
             let more = Stage::ALL.map(|stage| {
-                let script = &script;
                 let slots = plus_one(stage);
                 (stage, slots, scope.spawn(move || play(script, slots).end_ms))
             });
-            let played = play(&script, script.slots);
+            let played = play(script, script.slots);
             let more = more.map(|(stage, slots, end_ms)| {
                 let makespan_ms = end_ms.join().unwrap_or(NEVER);
                 let change = share(makespan_ms, played.end_ms) - f64::from(u8::from(played.end_ms > 0));
@@ -194,11 +193,11 @@ impl Report {
             (played, more)
         });
         let took_ms = script.durations_ms();
-        let (bounds, critical_path) = bounds(&script, &played, &took_ms);
+        let (bounds, critical_path) = bounds(script, &played, &took_ms);
         let measured = script.objects.iter().filter(|object| object.expected_ms.is_some()).count();
         let stages: Vec<StageReport> = Stage::ALL
             .into_iter()
-            .map(|stage| stage_report(stage, &script, &played, &bounds))
+            .map(|stage| stage_report(stage, script, &played, &bounds))
             .filter(|stage| stage.objects > 0)
             .collect();
         let busiest = stages.iter().max_by(|a, b| a.utilisation.total_cmp(&b.utilisation));

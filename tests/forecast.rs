@@ -1,7 +1,7 @@
 //! What `korch simulate` foretells and what a run shows half way through, beside what then happens: real processes whose work
 //! takes real time, on twenty random lakes.
 
-#![allow(clippy::unwrap_used, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs)]
 
 use std::fs;
 use std::time::Duration;

@@ -311,8 +311,7 @@ impl Table<'_> {
             return;
         }
         // Classes share slots and limits: the first of all comes first.
-        let first =
-            |ready: &BinaryHeap<Reverse<Place>>| ready.peek().map(|&Reverse(first)| first);
+        let first = |ready: &BinaryHeap<Reverse<Place>>| ready.peek().map(|&Reverse(first)| first);
         let tops = self.ready.iter().enumerate();
         let mut tops: BinaryHeap<Reverse<(Place, usize)>> =
             tops.filter_map(|(class, ready)| Some(Reverse((first(ready)?, class)))).collect();

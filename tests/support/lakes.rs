@@ -1,7 +1,7 @@
 //! Random catalogues shaped like data lakes, for tests of how well runs use their slots. What they are like and why is written
 //! in docs/scheduling.md; the same seed makes the same lake everywhere.
 
-#![allow(dead_code, missing_docs)]
+#![allow(dead_code, clippy::needless_range_loop, clippy::unwrap_used, missing_docs)]
 
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap};
