@@ -12,12 +12,15 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::api::{Access, Origin, Token};
 use crate::domain::object::ObjectId;
 use crate::domain::plan::Missing;
+use crate::domain::rules::read_duration;
 use crate::exit::UsageError;
 use crate::webhook::{Bearer, Webhook};
 
 pub mod client;
 pub mod doctor;
 pub mod roles;
+pub mod rules;
+pub mod schedule;
 pub mod simulate;
 
 /// Orchestrates the loading of a data lake: runs every object once its parents are loaded.
@@ -47,6 +50,8 @@ pub enum Command {
     Plan(PlanArgs),
     /// Rehearse a run on a virtual clock: how long it would take, what holds it up, what one slot more would bring.
     Simulate(simulate::SimulateArgs),
+    /// Show what is due when, by the catalogue alone. Changes nothing.
+    Schedule(schedule::ScheduleArgs),
     /// The commands that talk to a korch API.
     #[command(flatten)]
     Client(client::ClientCommand),
@@ -114,9 +119,12 @@ pub struct UpArgs {
     /// How many objects of a stage run at once.
     #[arg(long, env = "KORCH_SLOTS", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub slots: u32,
-    /// How often a failed object that is worth another try is tried again.
-    #[arg(long, env = "KORCH_RETRIES", default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=1000))]
-    pub retries: u32,
+    /// Whether runs start by the clock.
+    #[command(flatten)]
+    pub timing: schedule::TimingArgs,
+    /// By which rules runs go.
+    #[command(flatten)]
+    pub rules: rules::RulesArgs,
     /// What the work is.
     #[command(flatten)]
     pub handler: HandlerArgs,
@@ -269,6 +277,13 @@ pub struct PlanArgs {
     /// What not to run of that, as a selector. May be repeated. Parents that are not selected count as loaded.
     #[arg(long, value_name = "SELECTOR")]
     pub exclude: Vec<String>,
+    /// Plan the run of a schedule instead: of what is due first at this time or after it. now, 02:30, 2026-03-29T02:30, or
+    /// with an offset.
+    #[arg(long, value_name = "TIME", conflicts_with_all = ["targets", "exclude"])]
+    pub at: Option<String>,
+    /// Where the clock is by which objects are due.
+    #[command(flatten)]
+    pub zone: schedule::ZoneArgs,
     /// The catalogue.
     #[command(flatten)]
     pub catalogue: CatalogueArgs,
@@ -340,9 +355,7 @@ impl std::str::FromStr for Listen {
 
 /// Reads `500ms`, `10s`, `15m`.
 fn duration(text: &str) -> Result<Duration, String> {
-    let hint = || format!("{text:?} is no duration: write 500ms, 10s or 15m");
-    let span: jiff::SignedDuration = text.parse().map_err(|_| hint())?;
-    Duration::try_from(span).map_err(|_| hint())
+    read_duration(text)
 }
 
 fn ids(text: &str) -> Result<Ids, String> {

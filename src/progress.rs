@@ -30,10 +30,12 @@ pub struct Standing {
     pub failed: u64,
     /// How many were skipped.
     pub skipped: u64,
+    /// Nothing more starts.
+    pub paused: bool,
 }
 
 impl Standing {
-    fn of(board: &Board, stage: Stage) -> Standing {
+    fn of(board: &Board, stage: Stage, paused: bool) -> Standing {
         let count = |phase| board.count(stage, phase);
         Standing {
             objects: Phase::ALL.into_iter().map(count).sum(),
@@ -41,11 +43,13 @@ impl Standing {
             running: count(Phase::Running),
             failed: count(Phase::Failed),
             skipped: count(Phase::Skipped),
+            paused,
         }
     }
 
     fn text(&self) -> String {
-        let mut text = format!("{} running", self.running);
+        let paused = if self.paused && self.through < self.objects { "paused, " } else { "" };
+        let mut text = format!("{paused}{} running", self.running);
         for (count, word) in [(self.failed, "failed"), (self.skipped, "skipped")] {
             if count > 0 {
                 text += &format!(", {count} {word}");
@@ -63,7 +67,10 @@ pub async fn show(view: &View, run: RunId) {
 fn standings(view: &View, run: RunId) -> (Option<[Standing; 3]>, bool) {
     view.read(|known| match known.history.run(run) {
         Some(run) => (
-            run.board().map(|board| Stage::ALL.map(|stage| Standing::of(board, stage))),
+            run.board().map(|board| {
+                let paused = run.paused().is_some();
+                Stage::ALL.map(|stage| Standing::of(board, stage, paused))
+            }),
             run.finished.is_some(),
         ),
         None => (None, true),

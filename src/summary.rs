@@ -4,11 +4,12 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use crate::domain::attempt::Phase;
+use crate::domain::attempt::{Mark, Phase};
 use crate::domain::event::{Counts, Outcome, RunId};
 use crate::domain::graph::Graph;
 use crate::domain::member::{Members, WorkerState};
 use crate::domain::object::{ObjectId, Stage};
+use crate::domain::rules::duration_text;
 use crate::domain::run::Run;
 use crate::exit::Exit;
 
@@ -36,6 +37,39 @@ pub struct Summary {
     pub skipped: Vec<SkippedObject>,
     /// Objects that needed more than one attempt.
     pub repeated: u64,
+    /// What was loaded less than this long before was not loaded again.
+    pub fresh: Option<String>,
+    /// The objects that were loaded with an older version of something before them.
+    pub degraded: Vec<DegradedObject>,
+    /// The objects that somebody marked.
+    pub marked: Vec<MarkedObject>,
+}
+
+/// An object that was loaded with an older version of something before it.
+#[derive(Debug, Serialize)]
+pub struct DegradedObject {
+    /// Its id.
+    pub id: ObjectId,
+    /// Its name.
+    pub name: Option<String>,
+    /// Its stage.
+    pub stage: Stage,
+    /// What had no newer version.
+    pub because: Vec<ObjectId>,
+}
+
+/// An object that somebody marked.
+#[derive(Debug, Serialize)]
+pub struct MarkedObject {
+    /// Its id.
+    pub id: ObjectId,
+    /// Its name.
+    pub name: Option<String>,
+    /// Its stage.
+    pub stage: Stage,
+    /// As what, who and why.
+    #[serde(flatten)]
+    pub mark: Mark,
 }
 
 /// An object that failed for good.
@@ -82,6 +116,9 @@ impl Summary {
             failed: Vec::new(),
             skipped: Vec::new(),
             repeated: 0,
+            fresh: run.request.as_ref().and_then(|(_, request)| request.fresh).map(duration_text),
+            degraded: Vec::new(),
+            marked: Vec::new(),
         };
         let Some(board) = run.board() else { return Some(summary) };
         summary.lower_bound_seconds = lower_bound_seconds(run, slots);
@@ -89,13 +126,26 @@ impl Summary {
             let attempts = board.attempts(i);
             summary.repeated += u64::from(attempts.all().len() > 1);
             let name = || object.entry.as_ref().and_then(|entry| name_of(entry.get()));
+            if let Some(mark) = attempts.marked().cloned() {
+                summary.marked.push(MarkedObject { id: object.id, name: name(), stage: object.stage, mark });
+            }
             match board.phase(i) {
+                Phase::Loaded if !attempts.degraded().is_empty() => summary.degraded.push(DegradedObject {
+                    id: object.id,
+                    name: name(),
+                    stage: object.stage,
+                    because: attempts.degraded().to_vec(),
+                }),
                 Phase::Failed => summary.failed.push(FailedObject {
                     id: object.id,
                     name: name(),
                     stage: object.stage,
                     attempts: attempts.last().map_or(0, |last| last.number),
-                    error: attempts.failure().map_or_else(String::new, |failure| failure.error.clone()),
+                    error: attempts
+                        .failure()
+                        .map(|failure| failure.error.clone())
+                        .or_else(|| attempts.marked().map(Mark::text))
+                        .unwrap_or_default(),
                     stderr: attempts.failure().and_then(|failure| failure.stderr.clone()),
                 }),
                 Phase::Skipped => summary.skipped.push(SkippedObject {
@@ -128,10 +178,16 @@ impl Summary {
     pub fn write(&self, out: &mut dyn Write) -> io::Result<()> {
         /// More failures or skips than this are counted, not listed: the page and `--output json` have all of them.
         const LISTED: usize = 50;
-        let Counts { objects, loaded, failed, skipped, .. } = self.counts;
+        let Counts { objects, loaded, failed, skipped, degraded, reused } = self.counts;
         let reason = self.reason.as_deref().map(|reason| format!(" ({reason})")).unwrap_or_default();
         writeln!(out, "run {} {}{reason}", self.run_id, self.outcome.name())?;
         writeln!(out, "  {objects} objects: {loaded} loaded, {failed} failed, {skipped} skipped")?;
+        if degraded > 0 {
+            writeln!(out, "  {degraded} loaded with an older version of something before them (degraded)")?;
+        }
+        if reused > 0 {
+            writeln!(out, "  {}", reused_text(reused, self.fresh.as_deref()))?;
+        }
         if self.repeated > 0 {
             writeln!(out, "  {} took more than one attempt", self.repeated)?;
         }
@@ -174,8 +230,31 @@ impl Summary {
                 because.join(", ")
             )?;
         }
-        more(out, self.skipped.len(), LISTED)
+        more(out, self.skipped.len(), LISTED)?;
+        for object in self.degraded.iter().take(LISTED) {
+            let because: Vec<String> = object.because.iter().map(ToString::to_string).collect();
+            let (label, because) = (label(&object.name, object.stage), because.join(", "));
+            writeln!(out, "  degraded {} {label}: with an older version of {because}", object.id)?;
+        }
+        more(out, self.degraded.len(), LISTED)?;
+        for object in self.marked.iter().take(LISTED) {
+            let (label, text) = (label(&object.name, object.stage), one_line(&object.mark.text()));
+            writeln!(out, "  marked   {} {label}: {text}", object.id)?;
+        }
+        more(out, self.marked.len(), LISTED)
     }
+}
+
+/// How many objects were not loaded again, and why.
+pub fn reused_text(reused: u64, fresh: Option<&str>) -> String {
+    let why =
+        fresh.map_or_else(|| "loaded not long ago".into(), |fresh| format!("loaded less than {fresh} ago"));
+    format!("{reused} reused ({why})")
+}
+
+/// Somebody else's text on one line of a terminal.
+fn one_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 fn more(out: &mut dyn Write, count: usize, listed: usize) -> io::Result<()> {

@@ -29,9 +29,13 @@ const OPERATIONS: &[&str] = &[
     "get /runs/{id}/graph",
     "get /runs/{id}/graph/{object}",
     "get /runs/{id}/objects/{object}",
+    "get /schedule",
     "get /workers",
     "post /orchestrate",
     "post /runs/{id}/cancel",
+    "post /runs/{id}/objects/{object}/mark",
+    "post /runs/{id}/pause",
+    "post /runs/{id}/resume",
     "post /runs/{id}/retry",
 ];
 

@@ -1,5 +1,7 @@
 //! What callers send: bodies, queries, numbers. What is not understood is a problem that says why.
 
+use std::time::Duration;
+
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, PathRejection, QueryRejection};
 use axum::extract::{Path, Query};
@@ -7,15 +9,21 @@ use axum::http::{HeaderMap, StatusCode, header};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use serde_json::Number;
+use utoipa::openapi::schema::{Array, ArrayBuilder, ObjectBuilder, SchemaType};
+use utoipa::openapi::{Object, Type};
 
 use super::problem::Problem;
+use crate::domain::limit::{Limit, MAX_LIMITS};
 use crate::domain::object::MAX_OBJECT_ID;
+use crate::domain::rules::DurationText;
 
 /// A body may have so many bytes.
 pub(super) const MAX_BODY_BYTES: usize = 256 * 1024;
 
 /// More retries are nobody's wish.
 const MAX_RETRIES: u32 = 1000;
+/// A limit is written in so many characters.
+const MAX_LIMIT_CHARS: usize = 250;
 
 /// `?limit=`.
 #[derive(Deserialize)]
@@ -61,6 +69,69 @@ pub(super) fn retries(asked: Option<Whole>) -> Result<Option<u32>, Problem> {
     let retries = |Whole(asked)| u32::try_from(asked).ok().filter(|retries| *retries <= MAX_RETRIES);
     let wrong = || Problem::bad_request(format!("retries is a number from 0 to {MAX_RETRIES}"));
     asked.map(|asked| retries(asked).ok_or_else(wrong)).transpose()
+}
+
+/// How long something may take: longer than no time at all.
+pub(super) fn timeout(asked: Option<DurationText>) -> Result<Option<Duration>, Problem> {
+    match asked {
+        Some(DurationText(Duration::ZERO)) => Err(Problem::bad_request("timeout is longer than 0s")),
+        asked => Ok(asked.map(|DurationText(timeout)| timeout)),
+    }
+}
+
+/// What may run at once.
+pub(super) fn limits(asked: Option<Vec<String>>) -> Result<Vec<Limit>, Problem> {
+    let asked = asked.unwrap_or_default();
+    if asked.len() > MAX_LIMITS {
+        return Err(Problem::bad_request(format!(
+            "at most {MAX_LIMITS} limits at a time, not {}",
+            asked.len()
+        )));
+    }
+    let read = |text: &String| {
+        if text.chars().count() > MAX_LIMIT_CHARS {
+            return Err(format!("a limit has at most {MAX_LIMIT_CHARS} characters"));
+        }
+        text.parse()
+    };
+    asked.iter().map(read).collect::<Result<_, _>>().map_err(Problem::bad_request)
+}
+
+/// A duration of the API, for the description.
+pub(super) fn duration_schema() -> Object {
+    let pattern = "^([0-9]{1,6}(ms|s)|[0-9]{1,4}(m|h))$";
+    or_null(text(pattern).description(Some("A duration such as `500ms`, `10s`, `15m`, `2h`.")))
+}
+
+/// A duration that is longer than no time at all.
+pub(super) fn timeout_schema() -> Object {
+    let pattern = "^([1-9][0-9]{0,5}(ms|s)|[1-9][0-9]{0,3}(m|h))$";
+    let description = "How long an attempt may take, such as `15m`; by default as the workers are set.";
+    or_null(text(pattern).description(Some(description)))
+}
+
+/// What may run at once, for the description.
+pub(super) fn limits_schema() -> Array {
+    let pattern = "^[^=]*[^=\\s][^=]*=[^\\n]*\\S[^\\n]*:0*[1-9][0-9]{0,8}$";
+    let limit = text(pattern).description(Some("At most so many objects with this value at once."));
+    ArrayBuilder::new()
+        .schema_type(SchemaType::from_iter([Type::Array, Type::Null]))
+        .items(limit.max_length(Some(MAX_LIMIT_CHARS)))
+        .max_items(Some(MAX_LIMITS))
+        .description(Some(
+            "`KEY=VALUE:N`: at most so many objects with this value run at once. The key is `stage`, `source`, `criticality` or a \
+             field of the catalogue's entries; `*` gives each value a limit of its own. They are added to those of the orchestrator.",
+        ))
+        .build()
+}
+
+fn text(pattern: &str) -> ObjectBuilder {
+    Object::builder().schema_type(Type::String).pattern(Some(pattern))
+}
+
+/// What may be left out may be null too.
+fn or_null(text: ObjectBuilder) -> Object {
+    text.schema_type(SchemaType::from_iter([Type::String, Type::Null])).build()
 }
 
 /// A whole number, however it is written: to JSON Schema 3.0 is one.

@@ -22,10 +22,12 @@ use utoipa_axum::routes;
 use crate::domain::event::{Body, Event, PlannedObject, RunId};
 use crate::log::{Log, NewRecord};
 use crate::telemetry;
+use crate::timetable::Timetable;
 use crate::view::View;
 
 mod access;
 mod ask;
+mod byhand;
 mod dag;
 mod events;
 mod explain;
@@ -40,6 +42,7 @@ mod orchestrate;
 mod page;
 mod problem;
 mod runs;
+mod schedule;
 mod serve;
 mod story;
 mod stream;
@@ -64,6 +67,10 @@ pub struct Refused {
     pub problems: Arc<RawValue>,
 }
 
+/// What the API publishes.
+const PUBLISHED: [&str; 5] =
+    ["RunRequested", "RunCancelRequested", "RunPauseRequested", "RunResumeRequested", "ObjectMarked"];
+
 /// What the API answers from.
 #[derive(Clone)]
 pub struct Api {
@@ -73,6 +80,8 @@ pub struct Api {
     pub log: Arc<dyn Log>,
     /// Reads the catalogue, where the process has one.
     pub preview: Option<Preview>,
+    /// What is due when, where the process starts runs by the clock.
+    pub timetable: Option<Arc<Timetable>>,
     /// Whether to serve the page.
     pub page: bool,
     /// Renders the metrics, where the process has them.
@@ -131,7 +140,10 @@ fn routes() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(events::events_stream))
         .routes(routes!(runs::runs))
         .routes(routes!(runs::run))
-        .routes(routes!(runs::cancel))
+        .routes(routes!(byhand::cancel))
+        .routes(routes!(byhand::pause))
+        .routes(routes!(byhand::resume))
+        .routes(routes!(byhand::mark))
         .routes(routes!(orchestrate::retry))
         .routes(routes!(explain::explain))
         .routes(routes!(story::run_events))
@@ -140,6 +152,7 @@ fn routes() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(graph::around))
         .routes(routes!(objects::object))
         .routes(routes!(live::live))
+        .routes(routes!(schedule::schedule))
         .routes(routes!(workers::workers))
         .routes(routes!(health::health))
         .routes(routes!(health::livez))
@@ -150,7 +163,7 @@ fn routes() -> OpenApiRouter<Arc<Shared>> {
 
 /// The routes of the API, and of the page where it is served.
 pub fn router(api: Api) -> Router {
-    telemetry::may_publish("api", &["RunRequested", "RunCancelRequested"]);
+    telemetry::may_publish("api", &PUBLISHED);
     let (mut router, described) = routes().split_for_parts();
     let with_page = api.page;
     let guard = Guard::new(api.access.clone(), &api.limits);
@@ -210,7 +223,12 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 
 /// Appends what somebody asks for.
 async fn publish(api: &Api, run: RunId, body: Body) -> Result<(), Problem> {
-    let event = Event { at: Timestamp::now(), run: Some(run), epoch: None, body };
+    publish_at(api, Timestamp::now(), run, body).await
+}
+
+/// [`publish`] with a time of its own.
+async fn publish_at(api: &Api, at: Timestamp, run: RunId, body: Body) -> Result<(), Problem> {
+    let event = Event { at, run: Some(run), epoch: None, body };
     api.log.append(vec![NewRecord::of(&event)]).await?;
     telemetry::published([&event], "api");
     Ok(())

@@ -1,25 +1,24 @@
-//! `GET /runs`, `GET /runs/{id}`, `POST /runs/{id}/cancel`: the history.
+//! `GET /runs`, `GET /runs/{id}`: the history.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
-use axum::extract::rejection::{BytesRejection, PathRejection, QueryRejection};
+use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 use jiff::Timestamp;
 use parking_lot::Mutex;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use utoipa::openapi::schema::AnyOf;
 use utoipa::openapi::{KnownFormat, Object, RefOr, Schema, SchemaFormat, Type};
 use utoipa::{PartialSchema, ToSchema};
 use uuid::Uuid;
 
-use super::ask::{LimitQuery, body, limit, path, query};
+use super::ask::{LimitQuery, limit, path, query};
 use super::problem::Problem;
-use super::{Answer, Ctx, Shared, blocking, json, json_bytes, publish, views};
-use crate::domain::attempt::Phase;
-use crate::domain::event::{self, Asked, Body, RunId};
+use super::{Answer, Ctx, Shared, blocking, json, json_bytes, views};
+use crate::domain::event::{self, RunId};
 use crate::domain::history::History;
 use crate::domain::run::Run;
 use crate::view::Known;
@@ -167,7 +166,7 @@ pub(super) struct RunQuery {
     get, path = "/runs/{id}", tag = "runs",
     params(
         ("id" = RunName, Path, description = "The run."),
-        ("state" = Option<Vec<Phase>>, Query, description = "Only the objects in these states; empty: none of them.", style = Form, explode = false),
+        ("state" = Option<Vec<views::Wanted>>, Query, description = "Only the objects in these states, or marked, or loaded with an older version of something before them; empty: none of them.", style = Form, explode = false),
     ),
     responses(
         (status = 200, description = "The run.", body = views::RunDetail<'static>),
@@ -254,58 +253,4 @@ pub(super) fn names(shared: &Shared, id: RunId) -> Names {
     let names: Names = entries.iter().map(event::name_of).collect();
     *shared.renders.names.lock() = Some((key, names.clone()));
     names
-}
-
-/// The body of `POST /runs/{id}/cancel`.
-#[derive(Debug, Default, Deserialize, ToSchema)]
-#[schema(as = CancelRequest)]
-#[serde(deny_unknown_fields)]
-struct CancelWish {
-    /// Who asks, for people.
-    requested_by: Option<String>,
-}
-
-/// A cancellation that stands in the log.
-#[derive(Serialize, ToSchema)]
-struct CancelAccepted {
-    #[schema(schema_with = super::openapi::ok)]
-    status: &'static str,
-    run_id: RunId,
-}
-
-/// Stop a run
-///
-/// No new object starts; what runs is ended.
-#[utoipa::path(
-    post, path = "/runs/{id}/cancel", tag = "runs",
-    params(("id" = RunName, Path, description = "The run.")),
-    request_body = Option<CancelWish>,
-    responses(
-        (status = 202, description = "It is asked for.", body = CancelAccepted),
-        (status = 404, description = "There is no such run."),
-        (status = 409, description = "The run is over."),
-    )
-)]
-pub(super) async fn cancel(
-    State(shared): Ctx,
-    id: Result<Path<String>, PathRejection>,
-    headers: HeaderMap,
-    bytes: Result<Bytes, BytesRejection>,
-) -> Answer {
-    let wish: CancelWish = body(&headers, bytes)?;
-    let run_id = run_id(&shared, &path(id)?)?;
-    let over = shared.api.view.read(|known| match known.history.run(run_id).filter(|run| is_known(run)) {
-        Some(run) => Some(run.finished.is_some()),
-        None => known.history.summaries().any(|summary| summary.run_id == run_id).then_some(true),
-    });
-    match over {
-        None => return Err(no_run(run_id)),
-        Some(true) => {
-            return Err(Problem::conflict(format!("run {run_id} is over: nothing is left to cancel")));
-        }
-        Some(false) => {}
-    }
-    let requested_by = Some(wish.requested_by.unwrap_or_else(|| "api".into()));
-    publish(&shared.api, run_id, Body::RunCancelRequested(Asked { requested_by })).await?;
-    json(StatusCode::ACCEPTED, &CancelAccepted { status: "ok", run_id })
 }

@@ -1,8 +1,12 @@
 //! The commands that talk to a korch API.
 
+use std::time::Duration;
+
 use clap::{Args, Subcommand};
 
-use super::Output;
+use super::rules::RulesWishArgs;
+use super::{Output, duration};
+use crate::domain::event::MarkedAs;
 use crate::domain::object::ObjectId;
 
 /// What a korch API can be asked.
@@ -16,6 +20,12 @@ pub enum ClientCommand {
     Runs(RunsArgs),
     /// Stop a run: the active one, or the one named.
     Cancel(CancelArgs),
+    /// Start nothing more of a run, the active one or the one named: what runs is finished, until `resume`.
+    Pause(CancelArgs),
+    /// Let a paused run go on.
+    Resume(CancelArgs),
+    /// Say that an object is loaded, or that it failed for good, whatever its attempts say.
+    Mark(MarkArgs),
     /// Run again what failed in a run and what was skipped for it: the latest run, or the one named.
     Retry(RetryArgs),
     /// Show the last events, or all that come.
@@ -41,9 +51,9 @@ pub struct WishArgs {
     /// Who asks, for people. By default the user's name.
     #[arg(long, env = "KORCH_REQUESTED_BY", value_name = "NAME")]
     pub requested_by: Option<String>,
-    /// How often a failed object that is worth another try is tried again; by default as the orchestrator is set.
-    #[arg(long, value_parser = clap::value_parser!(u32).range(..=1000))]
-    pub retries: Option<u32>,
+    /// By which rules it goes.
+    #[command(flatten)]
+    pub rules: RulesWishArgs,
     /// Show the run as it goes, and end with its summary and its exit code.
     #[arg(long, visible_alias = "follow")]
     pub wait: bool,
@@ -63,6 +73,9 @@ pub struct StartArgs {
     /// What not to run of that, as a selector. May be repeated. Parents that are not selected count as loaded.
     #[arg(long, value_name = "SELECTOR")]
     pub exclude: Vec<String>,
+    /// Load nothing again that was loaded less than this long ago, unless something before it is.
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub fresh: Option<Duration>,
     /// How it is asked for.
     #[command(flatten)]
     pub wish: WishArgs,
@@ -92,7 +105,7 @@ pub struct RunsArgs {
     pub ask: AskArgs,
 }
 
-/// Flags of `cancel`.
+/// Flags of `cancel`, `pause` and `resume`.
 #[derive(Debug, Args)]
 pub struct CancelArgs {
     /// The run's id.
@@ -105,11 +118,37 @@ pub struct CancelArgs {
     pub ask: AskArgs,
 }
 
+/// Flags of `mark`.
+#[derive(Debug, Args)]
+pub struct MarkArgs {
+    /// The object's id.
+    #[arg(value_parser = object)]
+    pub object: ObjectId,
+    /// As what. `loaded`: what needs it may run. `failed`: it is not tried again, and what runs of it is ended.
+    #[arg(value_name = "loaded|failed", value_parser = marked_as)]
+    pub state: MarkedAs,
+    /// Why, for people: it stands in the log.
+    #[arg(long, value_name = "TEXT")]
+    pub because: String,
+    /// The run's id; by default the active run, else the latest.
+    #[arg(long, value_name = "RUN")]
+    pub run: Option<String>,
+    /// Who says so, for people. By default the user's name.
+    #[arg(long, env = "KORCH_REQUESTED_BY", value_name = "NAME")]
+    pub requested_by: Option<String>,
+    /// Whom to ask.
+    #[command(flatten)]
+    pub ask: AskArgs,
+}
+
 /// Flags of `retry`.
 #[derive(Debug, Args)]
 pub struct RetryArgs {
     /// The run's id.
     pub run: Option<String>,
+    /// Run this object and all that follows it, instead of what failed. May be repeated.
+    #[arg(long, value_name = "ID", value_delimiter = ',', value_parser = object)]
+    pub from: Vec<ObjectId>,
     /// How it is asked for.
     #[command(flatten)]
     pub wish: WishArgs,
@@ -148,4 +187,10 @@ pub struct ExplainArgs {
 
 fn object(text: &str) -> Result<ObjectId, String> {
     text.parse().map(ObjectId).map_err(|_| "an object's id is a number, as in the catalogue".into())
+}
+
+fn marked_as(text: &str) -> Result<MarkedAs, String> {
+    let states = [MarkedAs::Loaded, MarkedAs::Failed];
+    let state = states.into_iter().find(|state| state.name() == text);
+    state.ok_or_else(|| "an object is marked as loaded or as failed".into())
 }

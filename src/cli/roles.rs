@@ -7,6 +7,8 @@ use anyhow::Context;
 use clap::builder::FalseyValueParser;
 use clap::{ArgGroup, Args};
 
+use super::rules::RulesArgs;
+use super::schedule::TimingArgs;
 use super::{AccessArgs, CatalogueArgs, HandlerArgs, Listen, NotifyArgs, Output, duration};
 use crate::domain::object::Stage;
 use crate::exit::UsageError;
@@ -147,9 +149,12 @@ pub struct OrchestrateArgs {
     /// Start no run by itself: wait for one to be asked for.
     #[arg(long, env = "KORCH_IDLE", value_parser = FalseyValueParser::new())]
     pub idle: bool,
-    /// How often a failed object that is worth another try is tried again.
-    #[arg(long, env = "KORCH_RETRIES", default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=1000))]
-    pub retries: u32,
+    /// Whether runs start by the clock.
+    #[command(flatten)]
+    pub timing: TimingArgs,
+    /// By which rules runs go.
+    #[command(flatten)]
+    pub rules: RulesArgs,
     /// How long a worker or this orchestrator may be silent before others take over.
     #[arg(long, env = "KORCH_LEASE", value_name = "DURATION", default_value = "10s", value_parser = lease)]
     pub lease: Duration,

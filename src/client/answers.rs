@@ -3,6 +3,7 @@
 use serde::Deserialize;
 
 use super::text;
+use crate::domain::attempt::Mark;
 use crate::domain::event::{Counts, RunId};
 use crate::domain::object::{Criticality, ObjectId, Stage};
 use crate::domain::problem::Problem;
@@ -13,7 +14,7 @@ use crate::progress::Standing;
 pub struct RunLine {
     /// Its id.
     pub run_id: RunId,
-    /// `queued`, `running`, `succeeded`, `failed` or `cancelled`.
+    /// `queued`, `running`, `paused`, `succeeded`, `failed` or `cancelled`.
     pub state: String,
     /// Who asked for it.
     pub requested_by: Option<String>,
@@ -27,10 +28,39 @@ pub struct RunLine {
     pub reason: Option<String>,
     /// What was selected.
     pub selection: Option<String>,
+    /// When it was due, where a schedule asked.
+    pub scheduled_for: Option<String>,
     /// How many objects stand how.
     pub counts: Counts,
     /// How long it took, or takes already.
     pub duration_seconds: Option<f64>,
+    /// Who paused it.
+    #[serde(default)]
+    pub paused_by: Option<String>,
+    /// When.
+    #[serde(default)]
+    pub paused_at: Option<String>,
+    /// By which rules it goes.
+    #[serde(default)]
+    pub rules: Option<Rules>,
+    /// What was loaded less than this long before was not loaded again.
+    #[serde(default)]
+    pub fresh: Option<String>,
+}
+
+/// By which rules a run goes.
+#[derive(Debug, Deserialize)]
+pub struct Rules {
+    /// How often a failed object that is worth it is tried again.
+    pub retries: u32,
+    /// How long the first of these tries waits.
+    pub backoff: String,
+    /// How long an attempt may take.
+    pub timeout: Option<String>,
+    /// `skip`, `stop` or `continue`.
+    pub on_failure: String,
+    /// What may run at once.
+    pub limits: Vec<String>,
 }
 
 /// The history.
@@ -112,6 +142,7 @@ pub struct StageCounts {
 impl RunDetail {
     /// Where the stages stand, for bars.
     pub fn standings(&self) -> [Standing; Stage::ALL.len()] {
+        let paused = self.line.paused_at.is_some();
         Stage::ALL.map(|stage| {
             let counts = self.stages.iter().find(|counts| counts.stage == stage);
             counts.map_or_else(Standing::default, |counts| Standing {
@@ -120,6 +151,7 @@ impl RunDetail {
                 running: counts.running,
                 failed: counts.failed,
                 skipped: counts.skipped,
+                paused,
             })
         })
     }
@@ -142,6 +174,15 @@ pub struct Object {
     /// The failed ancestors.
     #[serde(default)]
     pub because: Vec<ObjectId>,
+    /// The objects before it whose last good version serves in place of this run's.
+    #[serde(default)]
+    pub degraded: Vec<ObjectId>,
+    /// What somebody says that it is.
+    #[serde(default)]
+    pub marked: Option<Mark>,
+    /// When it is tried again.
+    #[serde(default)]
+    pub next_try_at: Option<String>,
     /// What it went through.
     #[serde(default)]
     pub attempts: Vec<Attempt>,

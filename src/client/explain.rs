@@ -7,7 +7,7 @@ use super::text::{clean, counted, seconds, time};
 use super::{write, write_json};
 use crate::cli::Output;
 use crate::cli::client::ExplainArgs;
-use crate::domain::explain::{Chain, Explanation, Hold, Link, RunState, Standing, Why};
+use crate::domain::explain::{Busy, Chain, Explanation, Hold, Link, RunState, Standing, Why};
 use crate::domain::object::Stage;
 use crate::exit::Exit;
 
@@ -37,7 +37,7 @@ fn tell(out: &mut dyn Write, explanation: &Explanation) -> io::Result<()> {
         Why::NotRun { was } => writeln!(out, "{name}{stage} did not run: run {id} ended while it was {was}")?,
         why => writeln!(out, "{name}{stage} {} run {id}", verb(why))?,
     }
-    for line in details(object) {
+    for line in details(object).into_iter().chain(besides(object)) {
         writeln!(out, "  {line}")?;
     }
     if !chains.is_empty() {
@@ -55,7 +55,7 @@ fn verb(why: &Why) -> &'static str {
         Why::Running { .. } => "is running in",
         Why::Retrying { .. } => "failed and is tried again in",
         Why::Failed { .. } => "failed in",
-        Why::Skipped => "is skipped in",
+        Why::Skipped { .. } => "is skipped in",
         Why::Waiting { .. } => "waits for its parents in",
         Why::Ready { .. } => "is ready and waits for a worker in",
         Why::NotRun { .. } | Why::NotPlanned | Why::Satisfied { .. } => "does not run in",
@@ -68,6 +68,10 @@ fn details(object: &Standing) -> Vec<String> {
     match &object.why {
         Why::Loaded { attempt, worker, at, duration_seconds } => {
             let took = duration_seconds.map(|took| format!(" in {}", seconds(took))).unwrap_or_default();
+            // Neither a worker nor an attempt has anything to do with it: `besides` says who has.
+            if worker.is_none() && (object.reused.is_some() || object.marked.is_some()) {
+                return Vec::new();
+            }
             vec![format!("loaded{}{took} at {}{}", on(worker), time(at), nth(*attempt))]
         }
         Why::Running { attempt, worker, since, seconds: running, silent_seconds } => {
@@ -94,6 +98,9 @@ fn details(object: &Standing) -> Vec<String> {
         Why::Failed { attempts, worker, at, error, stderr } => {
             let at = at.as_deref().map(|at| format!(" at {}", time(at))).unwrap_or_default();
             let tries = counted((*attempts).into(), "attempt", "attempts");
+            if error.is_empty() && object.marked.is_some() {
+                return Vec::new();
+            }
             let mut lines = vec![format!("failed after {tries}{}{at}: {}", on(worker), clean(error))];
             let stderr: Vec<&str> = stderr.as_deref().unwrap_or_default().lines().collect();
             lines.extend(
@@ -112,8 +119,40 @@ fn details(object: &Standing) -> Vec<String> {
             let ids: Vec<String> = needed_by.iter().map(ToString::to_string).collect();
             vec![format!("it is inactive or kept elsewhere; needed by {}", ids.join(", "))]
         }
-        Why::Skipped | Why::Waiting { .. } | Why::NotRun { .. } | Why::NotPlanned => Vec::new(),
+        Why::Skipped { stopped: true } => {
+            vec!["the run stops at the first failure: nothing more is started".into()]
+        }
+        Why::Skipped { .. } | Why::Waiting { .. } | Why::NotRun { .. } | Why::NotPlanned => Vec::new(),
     }
+}
+
+/// What there is to say of an object whatever its state.
+fn besides(object: &Standing) -> Vec<String> {
+    let mut lines: Vec<String> = object
+        .marked
+        .iter()
+        .map(|mark| format!("{} (at {})", clean(&mark.text()), time(&mark.at.to_string())))
+        .collect();
+    lines.extend(object.reused.map(|version| {
+        format!(
+            "reused: run {} loaded it at {}, and that is fresh enough",
+            version.run_id,
+            time(&version.at.to_string())
+        )
+    }));
+    lines.extend(object.degraded.iter().map(|older| {
+        let version = older.version.map(|version| {
+            format!(", its version of {} (run {})", time(&version.at.to_string()), version.run_id)
+        });
+        let state = match older.state.as_str() {
+            "failed" => "failed in this run",
+            "skipped" => "was skipped in this run",
+            _ => "has no version of this run",
+        };
+        let version = version.unwrap_or_default();
+        format!("degraded: {} {state}, an older one serves{version}", named(older.id, &older.name))
+    }));
+    lines
 }
 
 /// What an object waits for whose parents are loaded, in a line or more.
@@ -122,6 +161,17 @@ fn holds(hold: &Hold, stage: Option<Stage>) -> Vec<String> {
     match hold {
         Hold::NoLeader => vec!["no orchestrator leads: it is given to a worker once one does".into()],
         Hold::Cancelling => vec!["the run is being cancelled: nothing new starts".into()],
+        Hold::Paused => vec!["the run is paused: nothing new starts until `korch resume`".into()],
+        Hold::Stopping => vec!["the run stops at the first failure: nothing more is started".into()],
+        Hold::Backoff { until, seconds: left } => {
+            vec![format!("it waits for another try until {}, in {}", time(until), seconds(*left))]
+        }
+        Hold::Limit { limit, by, more } => {
+            let running = by.len() + more;
+            let mut lines = vec![format!("held back by limit {} ({running} running):", clean(limit))];
+            lines.extend(busy_lines(by, *more));
+            lines
+        }
         Hold::NoWorker { lost } => {
             let lost: Vec<String> = lost.iter().map(|worker| clean(worker)).collect();
             let last = if lost.is_empty() {
@@ -141,13 +191,7 @@ fn holds(hold: &Hold, stage: Option<Stage>) -> Vec<String> {
                     counted(*workers as u64, "worker", "workers")
                 ),
             }];
-            lines.extend(by.iter().map(|busy| {
-                let running =
-                    busy.seconds.map(|running| format!(" for {}", seconds(running))).unwrap_or_default();
-                let run = busy.run_id.map(|run| format!(" (run {run})")).unwrap_or_default();
-                format!("  {} on {}{running}{run}", named(busy.id, &busy.name), clean(&busy.worker))
-            }));
-            lines.extend((*more > 0).then(|| format!("  and {more} more")));
+            lines.extend(busy_lines(by, *more));
             lines
         }
         Hold::Strangers => vec![format!("{stage} is left to consumers of the old format: one has to answer")],
@@ -156,6 +200,15 @@ fn holds(hold: &Hold, stage: Option<Stage>) -> Vec<String> {
         )],
         Hold::Soon => vec!["nothing stands in its way: it is its turn at any moment".into()],
     }
+}
+
+fn busy_lines(by: &[Busy], more: usize) -> Vec<String> {
+    let busy = by.iter().map(|busy| {
+        let running = busy.seconds.map(|running| format!(" for {}", seconds(running))).unwrap_or_default();
+        let run = busy.run_id.map(|run| format!(" (run {run})")).unwrap_or_default();
+        format!("  {} on {}{running}{run}", named(busy.id, &busy.name), clean(&busy.worker))
+    });
+    busy.chain((more > 0).then(|| format!("  and {more} more"))).collect()
 }
 
 /// A cause, in a line: what stands behind its name in the tree.
@@ -174,16 +227,27 @@ fn cause(standing: &Standing) -> String {
                 silent.unwrap_or_default()
             )
         }
-        Why::Retrying { attempt, worker, error, .. } => {
-            format!("failed{}{} and is tried again: {}", on(worker), nth(*attempt), clean(error))
+        Why::Retrying { attempt, worker, error, hold } => {
+            let when = match hold {
+                Hold::Backoff { seconds: left, .. } => format!("in {}", seconds(*left)),
+                Hold::Paused => "once the run goes on".into(),
+                _ => String::new(),
+            };
+            let when = if when.is_empty() { when } else { format!(" {when}") };
+            format!("failed{}{} and is tried again{when}: {}", on(worker), nth(*attempt), clean(error))
+        }
+        Why::Failed { error, .. } if error.is_empty() && standing.marked.is_some() => {
+            standing.marked.as_ref().map(|mark| format!("is {}", clean(&mark.text()))).unwrap_or_default()
         }
         Why::Failed { attempts, worker, error, .. } => {
             let tries = counted((*attempts).into(), "attempt", "attempts");
             format!("failed after {tries}{}: {}", on(worker), clean(error))
         }
-        Why::Skipped => "is skipped".into(),
+        Why::Skipped { .. } => "is skipped".into(),
         Why::Waiting { .. } => "waits".into(),
-        Why::Ready { hold: hold @ Hold::SlotsBusy { by, more, .. }, .. } => {
+        Why::Ready {
+            hold: hold @ (Hold::SlotsBusy { by, more, .. } | Hold::Limit { by, more, .. }), ..
+        } => {
             const NAMED: usize = 3;
             let mut ids: Vec<String> = by.iter().take(NAMED).map(|busy| busy.id.to_string()).collect();
             let more = more + by.len() - ids.len();
@@ -217,9 +281,13 @@ fn about_run(out: &mut dyn Write, explanation: &Explanation) -> io::Result<()> {
         }
         _ => {}
     }
-    let is_open = matches!(run.state, RunState::Queued | RunState::Running);
+    let is_open = matches!(run.state, RunState::Queued | RunState::Running | RunState::Paused);
     let says_so = matches!(&object.why, Why::Ready { hold, .. } | Why::Retrying { hold, .. }
         if matches!(hold, Hold::NoLeader | Hold::Cancelling));
+    if let Some(paused) = &run.paused {
+        let by = paused.by.as_deref().map(|by| format!(" by {}", clean(by))).unwrap_or_default();
+        writeln!(out, "  the run is paused{by} since {}: `korch resume {}`", time(&paused.at), run.run_id)?;
+    }
     if is_open && run.cancelling && !says_so {
         writeln!(out, "  the run is being cancelled")?;
     }

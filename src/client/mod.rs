@@ -11,6 +11,7 @@ use crate::exit::Exit;
 use crate::telemetry;
 
 pub(crate) mod answers;
+mod byhand;
 mod events;
 mod explain;
 pub(crate) mod http;
@@ -32,7 +33,10 @@ pub async fn run(command: ClientCommand) -> anyhow::Result<Exit> {
         ClientCommand::Start(args) => start::start(args).await,
         ClientCommand::Status(args) => status::status(args).await,
         ClientCommand::Runs(args) => runs::runs(args).await,
-        ClientCommand::Cancel(args) => runs::cancel(args).await,
+        ClientCommand::Cancel(args) => byhand::cancel(args).await,
+        ClientCommand::Pause(args) => byhand::pause(args).await,
+        ClientCommand::Resume(args) => byhand::resume(args).await,
+        ClientCommand::Mark(args) => byhand::mark(args).await,
         ClientCommand::Retry(args) => start::retry(args).await,
         ClientCommand::Events(args) => events::events(args).await,
         ClientCommand::Explain(args) => explain::explain(args).await,

@@ -1,12 +1,10 @@
-//! `korch runs` and `korch cancel`.
+//! `korch runs`.
 
-use serde_json::json;
-
-use super::answers::Runs;
-use super::http::{Server, segment};
-use super::{requester, text, write, write_json};
+use super::answers::{RunLine, Runs};
+use super::http::Server;
+use super::{text, write, write_json};
 use crate::cli::Output;
-use crate::cli::client::{CancelArgs, RunsArgs};
+use crate::cli::client::RunsArgs;
 use crate::exit::Exit;
 use crate::telemetry;
 
@@ -49,7 +47,7 @@ pub async fn runs(args: RunsArgs) -> anyhow::Result<Exit> {
         table.row(vec![
             run.run_id.to_string(),
             run.state.clone(),
-            run.requested_by.as_deref().map_or_else(|| "–".into(), text::clean),
+            asked_by(run),
             run.selection.as_deref().map_or_else(|| "–".into(), |selection| text::cut(selection, SHOWN)),
             run.requested_at.as_deref().or(run.planned_at.as_deref()).map_or_else(|| "–".into(), text::time),
             run.duration_seconds.map_or_else(|| "–".into(), text::seconds),
@@ -57,28 +55,31 @@ pub async fn runs(args: RunsArgs) -> anyhow::Result<Exit> {
             count(counts.loaded),
             count(counts.failed),
             count(counts.skipped),
-            run.reason.as_deref().map(text::clean).unwrap_or_default(),
+            remarks(run),
         ]);
     }
     write(|out| table.write(out))?;
     Ok(Exit::Done)
 }
 
-/// Stops a run.
-pub async fn cancel(args: CancelArgs) -> anyhow::Result<Exit> {
-    let server = Server::new(&args.ask.server)?;
-    let run = args.run.as_deref().map_or_else(|| "active".into(), segment);
-    let body = json!({ "requested_by": requester(args.requested_by) });
-    let json = server.post(&format!("/runs/{run}/cancel"), &body).await?;
-    if args.ask.output == Output::Json {
-        write_json(&json)?;
-        return Ok(Exit::Done);
+/// Who asked, and when it was due where a schedule did.
+fn asked_by(run: &RunLine) -> String {
+    let by = run.requested_by.as_deref().map_or_else(|| "–".into(), text::clean);
+    match &run.scheduled_for {
+        Some(due) => format!("{by}, due {}", text::time(due)),
+        None => by,
     }
-    #[derive(serde::Deserialize)]
-    struct Accepted {
-        run_id: crate::domain::event::RunId,
+}
+
+/// What else there is to say of a run.
+fn remarks(run: &RunLine) -> String {
+    let mut remarks: Vec<String> = run.reason.as_deref().map(text::clean).into_iter().collect();
+    if run.paused_at.is_some() {
+        let by = run.paused_by.as_deref().map(|by| format!(" by {}", text::clean(by)));
+        remarks.push(format!("paused{}", by.unwrap_or_default()));
     }
-    let Accepted { run_id } = server.read(&json)?;
-    write(|out| writeln!(out, "run {run_id} is being cancelled"))?;
-    Ok(Exit::Done)
+    let counts = [(run.counts.degraded, "degraded"), (run.counts.reused, "reused")];
+    remarks
+        .extend(counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")));
+    remarks.join(", ")
 }

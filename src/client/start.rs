@@ -14,12 +14,15 @@ use super::patience::Patience;
 use super::{requester, text, write, write_json};
 use crate::cli::Output;
 use crate::cli::client::{RetryArgs, StartArgs, WishArgs};
+use crate::cli::rules::RulesWishArgs;
+use crate::domain::attempt::Mark;
 use crate::domain::event::{Outcome, RunId};
 use crate::domain::graph::Graph;
 use crate::domain::object::{ObjectId, Stage};
+use crate::domain::rules::duration_text;
 use crate::exit::Exit;
 use crate::progress::{self, Bars};
-use crate::summary::{FailedObject, SkippedObject, Summary, lower_bound_of};
+use crate::summary::{DegradedObject, FailedObject, MarkedObject, SkippedObject, Summary, lower_bound_of};
 use crate::telemetry;
 
 /// How often a run is looked at: a fiftieth of the time it has taken so far, within these.
@@ -31,6 +34,8 @@ const AWAY: Duration = Duration::from_secs(60);
 struct Accepted {
     run_id: RunId,
     count: Option<u64>,
+    #[serde(default)]
+    warnings: Vec<String>,
 }
 
 /// Asks for a run.
@@ -40,25 +45,30 @@ pub async fn start(args: StartArgs) -> anyhow::Result<Exit> {
         // An API of an earlier version knows no exclusions, and says so.
         body["exclude"] = args.exclude.into();
     }
+    if let Some(fresh) = args.fresh {
+        body["fresh"] = duration_text(fresh).into();
+    }
     ask_for("/orchestrate", body, args.wish).await
 }
 
 /// Asks for what failed in a run to be run again.
 pub async fn retry(args: RetryArgs) -> anyhow::Result<Exit> {
     let run = args.run.as_deref().unwrap_or("latest");
-    ask_for(&format!("/runs/{}/retry", segment(run)), json!({}), args.wish).await
+    let body = if args.from.is_empty() { json!({}) } else { json!({ "from": args.from }) };
+    ask_for(&format!("/runs/{}/retry", segment(run)), body, args.wish).await
 }
 
 /// Asks for a run, and shows it until it is over where somebody waits.
 async fn ask_for(path: &str, mut body: Value, args: WishArgs) -> anyhow::Result<Exit> {
-    let WishArgs { requested_by, retries, wait, ask } = args;
+    let WishArgs { requested_by, rules, wait, ask } = args;
     body["requested_by"] = requester(requested_by).into();
-    if let Some(retries) = retries {
-        body["retries"] = retries.into();
-    }
+    say_rules(&mut body, &rules);
     let server = Server::new(&ask.server)?;
     let json = server.post(path, &body).await?;
-    let Accepted { run_id, count } = server.read(&json)?;
+    let Accepted { run_id, count, warnings } = server.read(&json)?;
+    for warning in &warnings {
+        telemetry::say_to_people(format_args!("warning: {}", text::clean(warning)));
+    }
     if wait {
         return attend(&server, run_id, count, ask.output).await;
     }
@@ -73,6 +83,24 @@ async fn ask_for(path: &str, mut body: Value, args: WishArgs) -> anyhow::Result<
         Output::Json => write_json(&json)?,
     }
     Ok(Exit::Done)
+}
+
+/// What is asked of the rules; an API of an earlier version knows few of them, and says so.
+fn say_rules(body: &mut Value, rules: &RulesWishArgs) {
+    let RulesWishArgs { retries, backoff, timeout, on_failure, limit } = rules;
+    let limits: Vec<String> = limit.iter().map(ToString::to_string).collect();
+    let said = [
+        ("retries", retries.map(Value::from)),
+        ("backoff", backoff.map(|backoff| duration_text(backoff).into())),
+        ("timeout", timeout.map(|timeout| duration_text(timeout).into())),
+        ("on_failure", on_failure.map(|policy| policy.name().into())),
+        ("limits", (!limits.is_empty()).then(|| limits.into())),
+    ];
+    for (name, value) in said {
+        if let Some(value) = value {
+            body[name] = value;
+        }
+    }
 }
 
 /// Shows a run until it is over, then its summary.
@@ -174,13 +202,24 @@ fn summary(run: RunDetail, workers: &Workers) -> Summary {
         failed: Vec::new(),
         skipped: Vec::new(),
         repeated: objects.iter().filter(|object| object.attempts.len() > 1).count() as u64,
+        fresh: line.fresh,
+        degraded: Vec::new(),
+        marked: Vec::new(),
     };
     for object in objects {
         let (id, name, stage) = (object.id, object.name(), object.stage);
+        if let Some(mark) = object.marked.clone() {
+            summary.marked.push(MarkedObject { id, name: name.clone(), stage, mark });
+        }
         match object.state.as_str() {
+            "loaded" if !object.degraded.is_empty() => {
+                summary.degraded.push(DegradedObject { id, name, stage, because: object.degraded });
+            }
             "failed" => {
                 let failure = object.failure();
-                let error = failure.and_then(|attempt| attempt.error.as_deref()).map(text::clean);
+                let error = failure.and_then(|attempt| attempt.error.clone());
+                let marked = || object.marked.as_ref().map(Mark::text);
+                let error = error.or_else(marked).as_deref().map(text::clean);
                 summary.failed.push(FailedObject {
                     id,
                     name,

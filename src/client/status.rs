@@ -6,14 +6,16 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::value::RawValue;
 
-use super::answers::{Estimate, Object, RunDetail, StageCounts, Workers};
+use super::answers::{Estimate, Object, RunDetail, RunLine, StageCounts, Workers};
 use super::http::{Failure, Server, segment};
 use super::{events, text, write};
 use crate::cli::Output;
 use crate::cli::client::StatusArgs;
-use crate::domain::event::RunId;
-use crate::domain::object::{Criticality, Stage};
+use crate::domain::attempt::Mark;
+use crate::domain::event::{Counts, RunId};
+use crate::domain::object::{Criticality, ObjectId, Stage};
 use crate::exit::Exit;
+use crate::summary::reused_text;
 
 /// How often a watched run is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -90,7 +92,8 @@ async fn no_run(server: &Server, output: Output) -> anyhow::Result<Exit> {
 }
 
 async fn show(server: &Server, run: &str, watch: bool, shown: Option<&Seen>) -> anyhow::Result<Seen> {
-    let run: RunDetail = server.ask(&format!("/runs/{run}?state=running,retrying,failed,skipped")).await?;
+    let run: RunDetail =
+        server.ask(&format!("/runs/{run}?state=running,retrying,failed,skipped,degraded,marked")).await?;
     let workers: Workers = server.ask("/workers").await?;
     let active = if run.line.state == "queued" { active(server).await? } else { None };
     let before = active.filter(|active| *active != run.line.run_id);
@@ -154,10 +157,19 @@ fn human(
         let ago = text::ago(at, now).map(|ago| format!(", {} ago", text::seconds(ago))).unwrap_or_default();
         writeln!(out, "  asked for{asked} at {}{ago}", text::time(at))?;
     }
+    if let Some(due) = line.scheduled_for.as_deref() {
+        writeln!(out, "  was due at {}", text::time(due))?;
+    }
     if let Some(selection) = line.selection.as_deref() {
         writeln!(out, "  selected {}", text::clean(selection))?;
     }
+    rules(out, line)?;
     let is_over = line.finished_at.is_some();
+    if let Some(at) = line.paused_at.as_deref() {
+        let by = line.paused_by.as_deref().map(|by| format!(" by {}", text::clean(by))).unwrap_or_default();
+        let ago = text::ago(at, now).map(|ago| format!(", {} ago", text::seconds(ago))).unwrap_or_default();
+        writeln!(out, "  paused{by} at {}{ago}: nothing new starts until `korch resume`", text::time(at))?;
+    }
     if let Some(took) = line.duration_seconds {
         writeln!(out, "  {} {}", if is_over { "took" } else { "running for" }, text::seconds(took))?;
     }
@@ -189,12 +201,21 @@ fn human(
             let since = since.map(|ago| format!(" for {}", text::seconds(ago))).unwrap_or_default();
             format!("on {worker}{since}{}", attempt(object))
         })?;
-        list(out, run, "retrying", error)?;
+        list(out, run, "retrying", |object| {
+            let due = object.next_try_at.as_deref().and_then(|at| at.parse::<Timestamp>().ok());
+            let due = due.map(|due| due.duration_since(now).as_secs_f64()).filter(|due| *due > 0.0);
+            let due = due.map(|due| format!(", again in {}", text::seconds(due))).unwrap_or_default();
+            error(object) + &due
+        })?;
     }
     list(out, run, "failed", error)?;
-    list(out, run, "skipped", |object| {
-        let because: Vec<String> = object.because.iter().map(ToString::to_string).collect();
-        format!("because of {}", because.join(", "))
+    list(out, run, "skipped", |object| format!("because of {}", ids(&object.because)))?;
+    let degraded = |object: &&Object| object.state == "loaded" && !object.degraded.is_empty();
+    list_of(out, "degraded", run.objects.iter().filter(degraded), |object| {
+        format!("with an older version of {}", ids(&object.degraded))
+    })?;
+    list_of(out, "marked", run.objects.iter().filter(|object| object.marked.is_some()), |object| {
+        object.marked.as_ref().map(|mark| text::clean(&mark.text())).unwrap_or_default()
     })
 }
 
@@ -222,6 +243,26 @@ fn finals(out: &mut dyn Write, estimate: &Estimate, now: Timestamp) -> io::Resul
     Ok(())
 }
 
+/// By which rules the run goes, where they are not the plainest.
+fn rules(out: &mut dyn Write, line: &RunLine) -> io::Result<()> {
+    let Some(rules) = &line.rules else { return Ok(()) };
+    let mut told = Vec::new();
+    if rules.retries > 0 {
+        told.push(format!("--retries {} --backoff {}", rules.retries, text::clean(&rules.backoff)));
+    }
+    told.extend(rules.timeout.as_deref().map(|timeout| format!("--timeout {}", text::clean(timeout))));
+    if rules.on_failure != "skip" {
+        told.push(format!("--on-failure {}", text::clean(&rules.on_failure)));
+    }
+    told.extend(rules.limits.iter().take(LISTED).map(|limit| format!("--limit {}", text::clean(limit))));
+    told.extend(line.fresh.as_deref().map(|fresh| format!("--fresh {}", text::clean(fresh))));
+    if told.is_empty() { Ok(()) } else { writeln!(out, "  by the rules {}", told.join(" ")) }
+}
+
+fn ids(ids: &[ObjectId]) -> String {
+    ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
 fn stages(out: &mut dyn Write, run: &RunDetail) -> io::Result<()> {
     if run.stages.is_empty() {
         return Ok(());
@@ -246,7 +287,15 @@ fn stages(out: &mut dyn Write, run: &RunDetail) -> io::Result<()> {
     }
     table.row(row("together", &together));
     writeln!(out)?;
-    table.write(out)
+    table.write(out)?;
+    let Counts { degraded, reused, .. } = run.line.counts;
+    if degraded > 0 {
+        writeln!(out, "  {degraded} loaded with an older version of something before them (degraded)")?;
+    }
+    if reused > 0 {
+        writeln!(out, "  {}", reused_text(reused, run.line.fresh.as_deref()))?;
+    }
+    Ok(())
 }
 
 fn row(name: &str, counts: &[u64]) -> Vec<String> {
@@ -261,7 +310,9 @@ fn attempt(object: &Object) -> String {
 }
 
 fn error(object: &Object) -> String {
-    let error = object.failure().and_then(|failure| failure.error.as_deref()).map(text::clean);
+    let error = object.failure().and_then(|failure| failure.error.clone());
+    let marked = || object.marked.as_ref().map(Mark::text);
+    let error = error.or_else(marked).as_deref().map(text::clean);
     format!("{}{}", error.unwrap_or_default(), attempt(object))
 }
 
@@ -272,7 +323,17 @@ fn list(
     state: &str,
     tell: impl Fn(&Object) -> String,
 ) -> io::Result<()> {
-    let objects: Vec<&Object> = run.objects.iter().filter(|object| object.state == state).collect();
+    list_of(out, state, run.objects.iter().filter(|object| object.state == state), tell)
+}
+
+/// Objects under a heading, a line each.
+fn list_of<'a>(
+    out: &mut dyn Write,
+    heading: &str,
+    objects: impl Iterator<Item = &'a Object>,
+    tell: impl Fn(&Object) -> String,
+) -> io::Result<()> {
+    let objects: Vec<&Object> = objects.collect();
     if objects.is_empty() {
         return Ok(());
     }
@@ -285,7 +346,7 @@ fn list(
             tell(object),
         ]);
     }
-    writeln!(out, "\n{state}")?;
+    writeln!(out, "\n{heading}")?;
     table.write(out)?;
     if objects.len() > LISTED {
         writeln!(out, "  and {} more: --output json has all of them", objects.len() - LISTED)?;

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -107,9 +107,10 @@ struct Skip {
 }
 
 /// That somebody says what an object is, whatever its attempts say.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Mark {
     /// When, by their clock.
+    #[schema(value_type = String, format = DateTime)]
     pub at: Timestamp,
     /// As what.
     pub state: MarkedAs,
@@ -117,6 +118,15 @@ pub struct Mark {
     pub because: Option<String>,
     /// Who.
     pub requested_by: Option<String>,
+}
+
+impl Mark {
+    /// Who says what, and why, for people.
+    pub fn text(&self) -> String {
+        let by = self.requested_by.as_deref().map(|who| format!(" by {who}")).unwrap_or_default();
+        let because = self.because.as_deref().map(|why| format!(": {why}")).unwrap_or_default();
+        format!("marked as {}{by}{because}", self.state.name())
+    }
 }
 
 /// One try at an object.

@@ -172,6 +172,11 @@ impl Board {
         self.rules.on_failure == OnFailure::Continue && self.objects[i].last_good.is_some()
     }
 
+    /// Whether what needs an object may run, as far as this one goes.
+    pub fn is_met(&self, i: usize) -> bool {
+        self.phases[i] == Phase::Loaded || (self.phases[i].dooms_children() && self.stands_in(i))
+    }
+
     /// Counts an object among the degraded and the reused ones, or no longer.
     fn tally(&mut self, i: usize, count: impl Fn(u64, u64) -> u64) {
         if self.phases[i] == Phase::Loaded {

@@ -9,8 +9,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::attempt::Attempt;
-use super::event::{Epoch, Outcome, RunId};
+use super::attempt::{Attempt, Mark};
+use super::board::Board;
+use super::event::{Epoch, Outcome, RunId, Version, time_text};
 use super::history::History;
 use super::member::Members;
 use super::object::{ObjectId, Stage};
@@ -67,10 +68,25 @@ pub struct RunStanding {
     pub reason: Option<String>,
     /// Somebody wants it to stop, and it has not ended yet.
     pub cancelling: bool,
+    /// Somebody paused it.
+    pub paused: Option<Paused>,
+    /// It starts nothing more: something failed, and it is to stop then.
+    #[serde(default)]
+    pub stopping: bool,
     /// The runs whose turn comes before, at most ten of them.
     pub before: Vec<RunId>,
     /// Who leads.
     pub leader: LeaderStanding,
+}
+
+/// That a run is paused.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Paused {
+    /// Who paused it.
+    pub by: Option<String>,
+    /// When.
+    #[schema(format = DateTime)]
+    pub at: String,
 }
 
 /// What a run is doing.
@@ -81,6 +97,8 @@ pub enum RunState {
     Queued,
     /// It is planned and not over.
     Running,
+    /// It is not over, and somebody wants nothing more of it to start.
+    Paused,
     /// Everything is loaded.
     Succeeded,
     /// Something failed.
@@ -110,9 +128,29 @@ pub struct Standing {
     pub name: Option<String>,
     /// Its stage; none where no plan knows it.
     pub stage: Option<Stage>,
+    /// The objects before it whose last good version serves in place of this run's.
+    #[serde(default)]
+    pub degraded: Vec<Older>,
+    /// The version of an earlier run that counts as this run's.
+    pub reused: Option<Version>,
+    /// What somebody says that it is.
+    pub marked: Option<Mark>,
     /// Its state, and what belongs to it.
     #[serde(flatten)]
     pub why: Why,
+}
+
+/// An object whose last good version serves in place of this run's.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Older {
+    /// Its id.
+    pub id: ObjectId,
+    /// Its name.
+    pub name: Option<String>,
+    /// How it stands in this run.
+    pub state: String,
+    /// What serves.
+    pub version: Option<Version>,
 }
 
 /// The state of an object, and what belongs to it.
@@ -170,8 +208,12 @@ pub enum Why {
         /// The end of stderr.
         stderr: Option<String>,
     },
-    /// It will not run: an ancestor failed.
-    Skipped,
+    /// It will not run: an ancestor failed, or something did in a run that is to stop then.
+    Skipped {
+        /// It is the run that stops: the object need not come after what failed.
+        #[serde(default)]
+        stopped: bool,
+    },
     /// It waits for parents.
     Waiting {
         /// How many.
@@ -211,6 +253,27 @@ pub enum Hold {
     NoLeader,
     /// The run is being stopped.
     Cancelling,
+    /// The run is paused.
+    Paused,
+    /// Something failed, and the run stops then.
+    Stopping,
+    /// It failed, and its next try is not due.
+    Backoff {
+        /// When it is, at the earliest.
+        #[schema(format = DateTime)]
+        until: String,
+        /// In so many seconds.
+        seconds: f64,
+    },
+    /// So many objects with something in common run as may.
+    Limit {
+        /// The limit, with the value that it holds for.
+        limit: String,
+        /// What runs of these for the longest.
+        by: Vec<Busy>,
+        /// How many more do.
+        more: usize,
+    },
     /// No worker serves the stage.
     NoWorker {
         /// Workers that did and are silent, or leave.
@@ -280,22 +343,32 @@ impl RunState {
         match self {
             RunState::Queued => "queued",
             RunState::Running => "running",
+            RunState::Paused => "paused",
             RunState::Succeeded => "succeeded",
             RunState::Failed => "failed",
             RunState::Cancelled => "cancelled",
         }
     }
 
-    fn of(run: &Run) -> RunState {
+    /// What this run is doing.
+    pub fn of(run: &Run) -> RunState {
         match &run.finished {
             Some((_, finished)) => match finished.outcome {
                 Outcome::Succeeded => RunState::Succeeded,
                 Outcome::Failed => RunState::Failed,
                 Outcome::Cancelled => RunState::Cancelled,
             },
+            None if run.paused().is_some() => RunState::Paused,
             None if run.board().is_some() => RunState::Running,
             None => RunState::Queued,
         }
+    }
+}
+
+impl Standing {
+    /// Where an object stands that no plan has.
+    fn beside(id: ObjectId, why: Why) -> Standing {
+        Standing { id, name: None, stage: None, degraded: Vec::new(), reused: None, marked: None, why }
     }
 }
 
@@ -316,7 +389,7 @@ impl<'a> Situation<'a> {
     pub fn explain(&self, id: ObjectId) -> Option<Explanation> {
         let answer = |object, chains, more| Some(Explanation { run: self.run(), object, chains, more });
         let Some(board) = self.run.board() else {
-            let object = Standing { id, name: None, stage: None, why: Why::NotPlanned };
+            let object = Standing::beside(id, Why::NotPlanned);
             return answer(object, Vec::new(), 0);
         };
         let Some(i) = board.position(id) else {
@@ -325,13 +398,13 @@ impl<'a> Situation<'a> {
             if needed_by.is_empty() {
                 return None;
             }
-            let object = Standing { id, name: None, stage: None, why: Why::Satisfied { needed_by } };
+            let object = Standing::beside(id, Why::Satisfied { needed_by });
             return answer(object, Vec::new(), 0);
         };
         let mut look = Look::new(self, board);
         let object = look.standing(i);
         let (chains, more) = match object.why {
-            Why::Skipped | Why::Waiting { .. } => look.chains(i),
+            Why::Skipped { .. } | Why::Waiting { .. } => look.chains(i),
             _ => (Vec::new(), 0),
         };
         answer(object, chains, more)
@@ -344,6 +417,11 @@ impl<'a> Situation<'a> {
             state: RunState::of(self.run),
             reason: self.run.finished.as_ref().and_then(|(_, finished)| finished.reason.clone()),
             cancelling: self.run.cancel.is_some() && self.run.finished.is_none(),
+            paused: self
+                .run
+                .paused()
+                .map(|pause| Paused { by: pause.asked.requested_by.clone(), at: time_text(pause.at) }),
+            stopping: self.run.finished.is_none() && self.run.board().is_some_and(Board::is_stopped),
             before: self.before.iter().copied().take(MAX_LISTED).collect(),
             leader: LeaderStanding {
                 led: self.members.is_led(self.now.mono),

@@ -3,6 +3,7 @@
 //! Objects of one stage that stand under the same limits form a class: whether one of a class may start is true of all of it,
 //! so a decision looks at each class and not at each object.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
@@ -12,6 +13,7 @@ use serde_json::Value;
 
 use super::event::PlannedObject;
 use super::object::Stage;
+use super::selector::nearest;
 
 /// A run may stand under so many limits.
 pub const MAX_LIMITS: usize = 1_000;
@@ -160,6 +162,35 @@ impl Classes {
     }
 }
 
+/// The limits that hold nothing of these objects back, each in a sentence that says what may be meant.
+pub fn idle(objects: &[PlannedObject], limits: &[Limit]) -> Vec<String> {
+    let classes = Classes::of(objects, limits);
+    let counts = |limit: &Limit| {
+        classes.pools.iter().any(|Pool { limit: pool }| {
+            let is_value = limit.value == "*" || pool.value.to_lowercase() == limit.value.to_lowercase();
+            pool.key == limit.key && pool.most == limit.most && is_value
+        })
+    };
+    let idle = limits.iter().filter(|limit| !counts(limit));
+    idle.map(|limit| {
+        let entries = objects.iter().map(|object| {
+            let entry = object.entry.as_ref().and_then(|entry| serde_json::from_str(entry.get()).ok());
+            (object, entry.unwrap_or(Value::Null))
+        });
+        let mut values: BTreeMap<String, String> = BTreeMap::new();
+        for value in entries.filter_map(|(object, entry)| value_of(object, &entry, &limit.key)) {
+            values.entry(value.to_lowercase()).or_insert(value);
+        }
+        let hint = match nearest(&limit.value, values.values()) {
+            Some(value) => format!(" (did you mean {value}?)"),
+            None if values.is_empty() => format!(": no object has {:?}", limit.key),
+            None => String::new(),
+        };
+        format!("limit {limit} matches nothing{hint}")
+    })
+    .collect()
+}
+
 /// What an object has for a limit's key.
 fn value_of(object: &PlannedObject, entry: &Value, key: &str) -> Option<String> {
     match key {
@@ -243,5 +274,17 @@ mod tests {
         assert_eq!(pools(4), ["source=Sage:2"]);
         assert!(pools(5).is_empty());
         assert_eq!(Classes::of(&objects, &[]).all().len(), 2);
+
+        let limits: Vec<Limit> = ["source=Sgae:2", "sorce=Sage:2", "n=7:1", "n=2:1", "n=*:9"]
+            .map(|text| text.parse().unwrap())
+            .into();
+        assert_eq!(
+            idle(&objects, &limits),
+            [
+                "limit source=Sgae:2 matches nothing (did you mean Sage?)",
+                "limit sorce=Sage:2 matches nothing: no object has \"sorce\"",
+                "limit n=7:1 matches nothing (did you mean 1?)",
+            ]
+        );
     }
 }

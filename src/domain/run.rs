@@ -5,12 +5,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use rustc_hash::FxHashSet;
 use uuid::Uuid;
 
-use super::attempt::Attempts;
+use super::attempt::{Attempts, Phase};
 use super::board::Board;
 use super::event::{
     AnswerMeta, Asked, Body, Epoch, Event, Finished, Place, PlanPart, PlannedObject, Reject, Request, RunId,
@@ -213,6 +214,22 @@ impl Run {
     /// Who paused it and when, while it is paused.
     pub fn paused(&self) -> Option<&Pause> {
         self.pause.as_ref().filter(|pause| pause.paused && self.finished.is_none())
+    }
+
+    /// How long after its last failure the object at this position of the plan is tried again. Objects which failed together
+    /// do not come back together.
+    pub fn backoff(&self, board: &Board, i: usize) -> Duration {
+        let attempts = board.attempts(i);
+        let object = board.object(i).id.0.rotate_left(32);
+        let seed = self.id.0.as_u128() as u64 ^ object ^ u64::from(attempts.next_number());
+        board.rules().wait(attempts.failures(), seed)
+    }
+
+    /// When an object that failed is tried again, at the earliest and by the clock of whoever said that it failed.
+    pub fn next_try_at(&self, board: &Board, i: usize) -> Option<Timestamp> {
+        let failed = board.attempts(i).last()?.answer.as_ref()?;
+        let is_due = board.phase(i) == Phase::Retrying && self.finished.is_none();
+        is_due.then(|| failed.at.checked_add(self.backoff(board, i)).ok()).flatten()
     }
 
     fn fold(&mut self, object: ObjectId, change: impl FnOnce(&mut Attempts)) -> Result<(), Reject> {

@@ -14,6 +14,7 @@ mod evaluate;
 mod suggest;
 
 pub(super) use evaluate::Chosen;
+pub(super) use suggest::nearest;
 
 /// All levels.
 pub const ALL_LEVELS: u32 = u32::MAX;

@@ -13,7 +13,7 @@ use crate::api::views::{EstimateView, LiveRun};
 use crate::domain::attempt::Phase;
 use crate::domain::board::Board;
 use crate::domain::estimate::{self, Durations};
-use crate::domain::event::RunId;
+use crate::domain::event::{MarkedAs, RunId};
 use crate::domain::run::{PlanKey, Run};
 use crate::view::{Known, View};
 
@@ -38,6 +38,17 @@ pub(super) fn json(value: &impl Serialize) -> String {
         tracing::error!("what viewers see is not JSON: {error}");
         "null".into()
     })
+}
+
+/// What there is to say of an object beside its story, as a sum: 1 it was loaded, or is to be, with an older version of
+/// something before it; 2 an earlier run's version counts as this run's; 4 somebody marked it as loaded; 8 as failed.
+fn badges_of(board: &Board, i: usize) -> u8 {
+    let attempts = board.attempts(i);
+    let marked = attempts.marked().map_or(0, |mark| match mark.state {
+        MarkedAs::Loaded => 4,
+        MarkedAs::Failed => 8,
+    });
+    u8::from(!attempts.degraded().is_empty()) | (u8::from(attempts.reused().is_some()) << 1) | marked
 }
 
 /// What is new of a run.
@@ -152,8 +163,12 @@ impl Encoder {
     ) -> String {
         let end = run.finished.as_ref().map(|(at, _)| at.as_millisecond());
         let mut rows = String::new();
+        let (mut badges, mut tries) = (Vec::new(), Vec::new());
         // Writing to a String cannot fail.
         for i in objects {
+            let flags = badges_of(board, i);
+            badges.extend((flags > 0).then_some((i, flags)));
+            tries.extend(run.next_try_at(board, i).map(|at| (i, at.as_millisecond())));
             let _ = write!(rows, "{}[{i}", if rows.is_empty() { "" } else { "," });
             for step in board.attempts(i).story(board.rules().retries) {
                 let worker = step.attempt.filter(|_| step.phase != Phase::Ready).and_then(|attempt| {
@@ -177,7 +192,10 @@ impl Encoder {
         }
         let names = self.names.json(if whole { 0 } else { self.names.told });
         let plan = self.plan.map_or(String::new(), |plan| plan.to_string());
-        format!(r#"{{"plan":"{plan}","whole":{whole},"names":{names},"objects":[{rows}]}}"#)
+        let (badges, tries) = (json(&badges), json(&tries));
+        format!(
+            r#"{{"plan":"{plan}","whole":{whole},"names":{names},"objects":[{rows}],"badges":{badges},"tries":{tries}}}"#
+        )
     }
 
     /// Estimates the end, where the last estimate is old enough.

@@ -5,9 +5,9 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 use utoipa::openapi::{Object, Type};
 
-use crate::domain::attempt::{Attempt, Phase};
+use crate::domain::attempt::{Attempt, Mark, Phase};
 use crate::domain::board::Board;
-use crate::domain::event::{Cause, RunId, name_of, time_text};
+use crate::domain::event::{Cause, RunId, Version, name_of, time_text};
 use crate::domain::object::{Criticality, ObjectId, Stage};
 use crate::domain::run::Run;
 
@@ -24,6 +24,22 @@ pub(in crate::api) struct ObjectView<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Vec<ObjectId>)]
     because: Option<&'a [ObjectId]>,
+    /// The objects before it whose last good version served, or is to serve, in place of this run's.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    #[schema(required = false)]
+    degraded: &'a [ObjectId],
+    /// The version of an earlier run that counts as this run's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    reused: Option<Version>,
+    /// What somebody says that it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    marked: Option<&'a Mark>,
+    /// When it is tried again at the earliest, by the clock of whoever said that it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, format = DateTime)]
+    next_try_at: Option<String>,
     /// When it will be through, if nobody waits for it and it is not.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, format = DateTime)]
@@ -86,6 +102,10 @@ impl<'a> ObjectView<'a> {
             state: state_of(run, board, i),
             parents: &object.parents,
             because: attempts.because(),
+            degraded: attempts.degraded(),
+            reused: attempts.reused(),
+            marked: attempts.marked(),
+            next_try_at: run.next_try_at(board, i).map(time_text),
             estimated_end,
             attempts: attempts.all().iter().map(|attempt| AttemptView::of(run, attempt)).collect(),
         }
@@ -135,6 +155,15 @@ pub(in crate::api) struct ObjectDetail<'a> {
     children: Vec<Relative>,
     /// The failed ancestors, if it was skipped.
     because: Option<&'a [ObjectId]>,
+    /// The objects before it whose last good version served, or is to serve, in place of this run's.
+    degraded: &'a [ObjectId],
+    /// The version of an earlier run that counts as this run's.
+    reused: Option<Version>,
+    /// What somebody says that it is.
+    marked: Option<&'a Mark>,
+    /// When it is tried again at the earliest, by the clock of whoever said that it failed.
+    #[schema(format = DateTime)]
+    next_try_at: Option<String>,
     attempts: Vec<AttemptView<'a>>,
 }
 
@@ -174,6 +203,10 @@ impl<'a> ObjectDetail<'a> {
             satisfied: &object.satisfied,
             children,
             because: attempts.because(),
+            degraded: attempts.degraded(),
+            reused: attempts.reused(),
+            marked: attempts.marked(),
+            next_try_at: run.next_try_at(board, i).map(time_text),
             attempts: attempts.all().iter().map(|attempt| AttemptView::of(run, attempt)).collect(),
         }
     }

@@ -6,7 +6,8 @@ use jiff::Timestamp;
 use rustc_hash::FxHashMap;
 use serde::Serialize;
 use serde_json::value::RawValue;
-use utoipa::ToSchema;
+use utoipa::openapi::{Object, RefOr, Schema, Type};
+use utoipa::{PartialSchema, ToSchema};
 
 use super::object::ObjectView;
 use crate::api::ask::list;
@@ -19,6 +20,7 @@ use crate::domain::history::{History, Summary};
 use crate::domain::member::{Members, Mono};
 use crate::domain::object::{Criticality, ObjectId, Stage};
 use crate::domain::problem::Problem;
+use crate::domain::rules::{OnFailure, Rules, duration_text};
 use crate::domain::run::Run;
 use crate::domain::scheduler;
 
@@ -51,8 +53,48 @@ pub(in crate::api) struct RunView {
     /// What was selected, as the command line has it, at most 200 characters; null: every final object with all that it
     /// needs, or what a retry runs.
     pub(in crate::api) selection: Option<String>,
+    /// When it was due, where a schedule asked for it.
+    #[schema(format = DateTime)]
+    pub(in crate::api) scheduled_for: Option<String>,
     /// From request to end; of a run that goes on, until now.
     pub(in crate::api) duration_seconds: Option<f64>,
+    /// Who paused it, while it is paused.
+    pub(in crate::api) paused_by: Option<String>,
+    /// When.
+    #[schema(format = DateTime)]
+    pub(in crate::api) paused_at: Option<String>,
+    /// By which rules it goes; null while it is not planned, and of a run that is long over.
+    pub(in crate::api) rules: Option<RulesView>,
+    /// Objects that were loaded less than this long before were not loaded again.
+    pub(in crate::api) fresh: Option<String>,
+}
+
+/// By which rules a run goes.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Rules)]
+pub(in crate::api) struct RulesView {
+    /// How often a failed object that is worth another try is tried again.
+    retries: u32,
+    /// How long the first of these tries waits; each further one waits twice as long, up to an hour.
+    backoff: String,
+    /// How long an attempt may take; null: as the worker is set.
+    timeout: Option<String>,
+    /// What a failure for good means for the rest.
+    on_failure: OnFailure,
+    /// What may run at once, each as `KEY=VALUE:N`.
+    limits: Vec<String>,
+}
+
+impl RulesView {
+    fn of(rules: &Rules) -> RulesView {
+        RulesView {
+            retries: rules.retries,
+            backoff: duration_text(rules.backoff),
+            timeout: rules.timeout.map(duration_text),
+            on_failure: rules.on_failure,
+            limits: rules.limits.iter().map(ToString::to_string).collect(),
+        }
+    }
 }
 
 impl RunView {
@@ -67,13 +109,10 @@ impl RunView {
         };
         RunView {
             run_id: run.id,
-            state: match finished {
-                Some((_, finished)) => finished.outcome.name(),
-                None if run.board().is_some() => "running",
-                None => "queued",
-            },
+            state: RunState::of(run).name(),
             retry_of: run.request.as_ref().and_then(|(_, request)| request.retry_of),
             selection: run.request.as_ref().and_then(|(_, request)| request.selection()),
+            scheduled_for: run.request.as_ref().and_then(|(_, request)| request.scheduled_for).map(time_text),
             requested_by: run.request.as_ref().and_then(|(_, request)| request.requested_by.clone()),
             requested_at: requested_at.map(time_text),
             planned_at: run.planned_at.map(time_text),
@@ -85,6 +124,10 @@ impl RunView {
                 None if run.board().is_some() => running_seconds(),
                 None => None,
             },
+            paused_by: run.paused().and_then(|pause| pause.asked.requested_by.clone()),
+            paused_at: run.paused().map(|pause| time_text(pause.at)),
+            rules: run.board().map(|board| RulesView::of(board.rules())),
+            fresh: run.request.as_ref().and_then(|(_, request)| request.fresh).map(duration_text),
         }
     }
 
@@ -95,6 +138,7 @@ impl RunView {
             state: summary.outcome.name(),
             retry_of: summary.retry_of,
             selection: summary.selection.clone(),
+            scheduled_for: summary.scheduled_for.map(time_text),
             requested_by: summary.requested_by.clone(),
             requested_at: summary.requested_at.map(time_text),
             planned_at: None,
@@ -102,6 +146,10 @@ impl RunView {
             reason: summary.reason.clone(),
             counts: summary.counts,
             duration_seconds: Some(summary.duration_seconds),
+            paused_by: None,
+            paused_at: None,
+            rules: None,
+            fresh: None,
         }
     }
 }
@@ -315,35 +363,71 @@ impl Forecast {
         Some(Forecast { view: EstimateView::of(run, board, &estimate, at), ends })
     }
 }
+/// Beside states: loaded with an older version of something before them; marked by somebody.
+const DEGRADED: &str = "degraded";
+const MARKED: &str = "marked";
 
 /// The states that somebody asks for.
 #[derive(Clone, Copy, Debug, Default)]
-pub(in crate::api) struct States([bool; Phase::ALL.len()]);
+pub(in crate::api) struct States {
+    phases: [bool; Phase::ALL.len()],
+    degraded: bool,
+    marked: bool,
+}
+
+/// What objects can be asked for by, for the description.
+pub(in crate::api) struct Wanted;
+
+impl PartialSchema for Wanted {
+    fn schema() -> RefOr<Schema> {
+        Object::builder().schema_type(Type::String).enum_values(Some(States::names())).into()
+    }
+}
+
+impl ToSchema for Wanted {}
 
 impl States {
     /// Reads `failed,skipped`; nothing at all is no state.
     pub(in crate::api) fn parse(text: &str) -> Result<States, String> {
         let mut states = States::default();
         for name in list(text) {
-            let phase = Phase::ALL.into_iter().find(|phase| phase.name() == name);
-            let phase = phase.ok_or_else(|| {
-                let names: Vec<&str> = Phase::ALL.into_iter().map(Phase::name).collect();
-                format!("state is one or more of {}, not {name:?}", names.join(","))
-            })?;
-            states.0[phase as usize] = true;
+            match Phase::ALL.into_iter().find(|phase| phase.name() == name) {
+                Some(phase) => states.phases[phase as usize] = true,
+                None if name == DEGRADED => states.degraded = true,
+                None if name == MARKED => states.marked = true,
+                None => {
+                    return Err(format!(
+                        "state is one or more of {}, not {name:?}",
+                        States::names().join(",")
+                    ));
+                }
+            }
         }
         Ok(states)
     }
 
-    fn has(self, phase: Phase) -> bool {
-        self.0[phase as usize]
+    fn names() -> Vec<&'static str> {
+        Phase::ALL.into_iter().map(Phase::name).chain([DEGRADED, MARKED]).collect()
+    }
+
+    fn all() -> States {
+        States { phases: [true; Phase::ALL.len()], ..States::default() }
+    }
+
+    /// Whether the object at this position of the plan is wanted.
+    fn has(self, board: &Board, i: usize) -> bool {
+        let attempts = board.attempts(i);
+        let is_degraded = || board.phase(i) == Phase::Loaded && !attempts.degraded().is_empty();
+        self.phases[board.phase(i) as usize]
+            || (self.degraded && is_degraded())
+            || (self.marked && attempts.marked().is_some())
     }
 }
 
 /// The names of a run's objects in these states.
 pub(in crate::api) fn some_names(run: &Run, states: States) -> Vec<Option<Box<str>>> {
     let Some(board) = run.board() else { return Vec::new() };
-    let some = (0..board.len()).map(|i| states.has(board.phase(i)).then(|| name_of(&board.object(i).entry)));
+    let some = (0..board.len()).map(|i| states.has(board, i).then(|| name_of(&board.object(i).entry)));
     some.map(Option::flatten).collect()
 }
 
@@ -355,7 +439,7 @@ impl<'a> RunDetail<'a> {
         forecast: Option<&'a Forecast>,
         now: Timestamp,
     ) -> RunDetail<'a> {
-        RunDetail::of_some(run, names, forecast, now, States([true; Phase::ALL.len()]))
+        RunDetail::of_some(run, names, forecast, now, States::all())
     }
 
     /// [`RunDetail::of`] with the objects in these states only.
@@ -367,7 +451,7 @@ impl<'a> RunDetail<'a> {
         states: States,
     ) -> RunDetail<'a> {
         let objects = run.board().map_or_else(Vec::new, |board| {
-            let wanted = (0..board.len()).filter(|&i| states.has(board.phase(i)));
+            let wanted = (0..board.len()).filter(|&i| states.has(board, i));
             let end = |i: usize| forecast?.ends.get(&i).map(String::as_str);
             wanted.map(|i| ObjectView::of(run, board, i, names, end(i))).collect()
         });

@@ -2,7 +2,9 @@
 
 use jiff::Timestamp;
 
-use super::{Busy, Chain, Hold, Link, MAX_CHAINS, MAX_LISTED, MAX_VIA, SOON, Situation, Standing, Why};
+use super::{
+    Busy, Chain, Hold, Link, MAX_CHAINS, MAX_LISTED, MAX_VIA, Older, SOON, Situation, Standing, Why,
+};
 use crate::domain::attempt::Phase;
 use crate::domain::board::Board;
 use crate::domain::event::{name_of, time_text};
@@ -25,12 +27,26 @@ impl<'a> Look<'a> {
 
     /// Where an object stands.
     pub(super) fn standing(&mut self, i: usize) -> Standing {
-        let object = self.board.object(i);
+        let (object, attempts) = (self.board.object(i), self.board.attempts(i));
         Standing {
             id: object.id,
             name: name_of(&object.entry).map(String::from),
             stage: Some(object.stage),
+            degraded: attempts.degraded().iter().take(MAX_LISTED).map(|id| self.older(*id)).collect(),
+            reused: attempts.reused(),
+            marked: attempts.marked().cloned(),
             why: self.why(i),
+        }
+    }
+
+    fn older(&self, id: ObjectId) -> Older {
+        let at = self.board.position(id);
+        let object = at.map(|at| self.board.object(at));
+        Older {
+            id,
+            name: object.and_then(|object| name_of(&object.entry)).map(String::from),
+            state: at.map_or_else(String::new, |at| self.board.phase(at).name().into()),
+            version: object.and_then(|object| object.last_good),
         }
     }
 
@@ -47,7 +63,7 @@ impl<'a> Look<'a> {
         let failure = || attempts.failure().map_or_else(String::new, |failure| failure.error.clone());
         match phase {
             Phase::Waiting => {
-                let unmet = board.parents(i).filter(|&parent| board.phase(parent) != Phase::Loaded).count();
+                let unmet = board.parents(i).filter(|&parent| !board.is_met(parent)).count();
                 if unmet > 0 {
                     return Why::Waiting { unmet };
                 }
@@ -77,7 +93,7 @@ impl<'a> Look<'a> {
                 }
             }
             Phase::Retrying => {
-                let hold = self.undecided().unwrap_or(Hold::Soon);
+                let hold = self.undecided().unwrap_or_else(|| self.backoff(i));
                 Why::Retrying { attempt: number, worker, error: failure(), hold }
             }
             Phase::Loaded => {
@@ -85,21 +101,28 @@ impl<'a> Look<'a> {
                     let answer = attempt.answer.as_ref().filter(|answer| answer.failure.is_none())?;
                     Some((attempt, answer))
                 });
+                let without = attempts.reused().map(|version| version.at);
+                let without = without.or(attempts.marked().map(|mark| mark.at));
+                let at = by.map(|(_, answer)| answer.at).or(without);
                 Why::Loaded {
                     attempt: by.map_or(number, |(attempt, _)| attempt.number),
                     worker: by.and_then(|(attempt, _)| situation.worker(attempt)),
-                    at: by.map_or_else(String::new, |(_, answer)| time_text(answer.at)),
+                    at: at.map_or_else(String::new, time_text),
                     duration_seconds: by.and_then(|(_, answer)| answer.duration_seconds),
                 }
             }
             Phase::Failed => Why::Failed {
-                attempts: number,
+                attempts: last.map_or(0, |last| last.number),
                 worker,
-                at: last.and_then(|last| last.answer.as_ref()).map(|answer| time_text(answer.at)),
+                at: last
+                    .and_then(|last| last.answer.as_ref())
+                    .map(|answer| answer.at)
+                    .or(attempts.marked().map(|mark| mark.at))
+                    .map(time_text),
                 error: failure(),
                 stderr: attempts.failure().and_then(|failure| failure.stderr.clone()),
             },
-            Phase::Skipped => Why::Skipped,
+            Phase::Skipped => Why::Skipped { stopped: board.is_stopped() },
         }
     }
 
@@ -108,10 +131,56 @@ impl<'a> Look<'a> {
         let situation = self.situation;
         if situation.run.cancel.is_some() {
             Some(Hold::Cancelling)
+        } else if situation.run.paused().is_some() {
+            Some(Hold::Paused)
         } else if !situation.members.is_led(situation.now.mono) {
             Some(Hold::NoLeader)
+        } else if self.board.is_stopped() {
+            Some(Hold::Stopping)
         } else {
             None
+        }
+    }
+
+    /// What the next try of an object waits for that failed.
+    fn backoff(&self, i: usize) -> Hold {
+        let now = self.situation.now.wall;
+        let until = self.situation.run.next_try_at(self.board, i).filter(|until| *until > now);
+        until.map_or(Hold::Soon, |until| Hold::Backoff {
+            until: time_text(until),
+            seconds: until.duration_since(now).as_secs_f64(),
+        })
+    }
+
+    /// The limit that lets no more objects like this one run.
+    fn limit(&self, i: usize) -> Option<Hold> {
+        let (board, classes) = (self.board, self.board.classes());
+        let pools_of = |i: usize| &classes.all()[classes.class(i)].pools;
+        let used = |pool: u32| -> u32 {
+            let of_pool = classes.all().iter().enumerate().filter(|(_, class)| class.pools.contains(&pool));
+            of_pool.map(|(class, _)| board.running(class)).sum()
+        };
+        let most = |pool: u32| &classes.pools()[pool as usize].limit;
+        let full = pools_of(i).iter().copied().find(|&pool| used(pool) >= most(pool).most)?;
+        let runs = |at: &usize| board.phase(*at) == Phase::Running && pools_of(*at).contains(&full);
+        let mut by: Vec<Busy> = (0..board.len()).filter(runs).map(|at| self.busy(at)).collect();
+        by.sort_by(|a, b| b.seconds.unwrap_or(f64::MAX).total_cmp(&a.seconds.unwrap_or(f64::MAX)));
+        let more = by.len().saturating_sub(MAX_LISTED);
+        by.truncate(MAX_LISTED);
+        Some(Hold::Limit { limit: most(full).to_string(), by, more })
+    }
+
+    /// An object that runs.
+    fn busy(&self, i: usize) -> Busy {
+        let object = self.board.object(i);
+        let given = self.board.attempts(i).last().and_then(|last| last.assignment);
+        let worker = given.and_then(|given| self.situation.run.worker_name(given.instance));
+        Busy {
+            id: object.id,
+            name: name_of(&object.entry).map(String::from),
+            worker: worker.map_or_else(|| "?".into(), ToString::to_string),
+            seconds: given.map(|given| self.situation.seconds_since(given.at)),
+            run_id: None,
         }
     }
 
@@ -161,6 +230,9 @@ impl<'a> Look<'a> {
             lost.truncate(MAX_LISTED);
             return Hold::NoWorker { lost };
         }
+        if let Some(limit) = self.limit(i) {
+            return limit;
+        }
         if free == 0 {
             let since = |busy: &Busy| busy.seconds.unwrap_or(f64::MAX);
             by.sort_by(|(_, a), (_, b)| since(b).total_cmp(&since(a)).then(a.id.cmp(&b.id)));
@@ -204,8 +276,8 @@ impl<'a> Look<'a> {
             if matches!(phase, Phase::Waiting | Phase::Skipped) {
                 for parent in board.parents(node) {
                     let counts = match (phase, board.phase(parent)) {
-                        (Phase::Skipped, of_parent) => of_parent.dooms_children(),
-                        (_, of_parent) => of_parent != Phase::Loaded,
+                        (Phase::Skipped, of_parent) => of_parent.dooms_children() && !board.stands_in(parent),
+                        _ => !board.is_met(parent),
                     };
                     is_cause &= !counts;
                     if counts && child_of[parent] == UNSEEN {
@@ -215,6 +287,8 @@ impl<'a> Look<'a> {
                     }
                 }
             }
+            // In a run that stops, what failed is the cause of every skip, and need not come before it.
+            is_cause &= !(phase == Phase::Skipped && board.is_stopped());
             if is_cause && node != i {
                 culprits.push((gravity(phase), distances[node], board.object(node).id, node));
             }

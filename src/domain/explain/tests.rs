@@ -8,12 +8,12 @@ use uuid::Uuid;
 
 use super::*;
 use crate::domain::event::{
-    Answer, AnswerMeta, Asked, Assigned, Body, Counts, Event, Finished, Place, PlanPart, PlannedObject,
-    Ready, Request, Skipped,
+    Answer, AnswerMeta, Asked, Assigned, Body, Counts, Event, Finished, Marked, MarkedAs, Place, PlanPart,
+    PlannedObject, Ready, Request, Skipped,
 };
 use crate::domain::member::{Heartbeat, Held, Member, Reign, WorkerState};
 use crate::domain::object::Criticality;
-use crate::domain::rules::Rules;
+use crate::domain::rules::{OnFailure, Rules};
 use crate::domain::run::Stamp;
 
 const NOW: u64 = 1000;
@@ -24,6 +24,9 @@ struct World {
     members: Members,
     offset: u64,
     run: RunId,
+    /// Of the last plan: a later one counts.
+    reign: u64,
+    epoch: Option<u64>,
 }
 
 fn at(seconds: u64) -> Timestamp {
@@ -33,8 +36,14 @@ fn at(seconds: u64) -> Timestamp {
 impl World {
     /// A run of these objects, under a leader, with a worker of two slots for each stage.
     fn new(objects: &[(u64, &[u64])]) -> World {
-        let mut world =
-            World { history: History::default(), members: Members::default(), offset: 0, run: RUN };
+        let mut world = World {
+            history: History::default(),
+            members: Members::default(),
+            offset: 0,
+            run: RUN,
+            reign: 0,
+            epoch: None,
+        };
         world.leader(NOW);
         for stage in Stage::ALL {
             world.worker(stage.index() as u128 + 1, &[stage], 2, WorkerState::Up, NOW);
@@ -46,15 +55,22 @@ impl World {
     fn event(&mut self, seconds: u64, body: Body) -> &mut World {
         self.offset += 1;
         let stamp = Stamp { place: Place { partition: 0, offset: self.offset }, timestamp_us: 0 };
-        let event = Event { at: at(seconds), run: Some(self.run), epoch: None, body };
+        let event = Event { at: at(seconds), run: Some(self.run), epoch: self.epoch, body };
         self.history.apply(&event, stamp).unwrap();
         self
     }
 
     fn plan(&mut self, objects: &[(u64, &[u64])]) -> &mut World {
+        self.plan_by(Rules { retries: 1, ..Rules::default() }, objects)
+    }
+
+    fn plan_by(&mut self, rules: Rules, objects: &[(u64, &[u64])]) -> &mut World {
+        self.reign += 1;
         let objects = objects.iter().map(|(id, parents)| PlannedObject {
             parents: parents.iter().copied().map(ObjectId).collect(),
             satisfied: if *id == 3001 { vec![ObjectId(2999)] } else { Vec::new() },
+            last_good: (*id == 2001)
+                .then_some(Version { at: at(NOW - 900), run_id: RunId(Uuid::from_u128(99)) }),
             ..PlannedObject::new(ObjectId(*id), Stage::of_id(ObjectId(*id)).unwrap(), Criticality::default())
         });
         let part = PlanPart {
@@ -62,10 +78,13 @@ impl World {
             parts: 1,
             partitions: 1,
             begins: Vec::new(),
-            rules: Rules { retries: 1, ..Rules::default() },
+            rules,
             objects: objects.collect(),
         };
-        self.event(NOW - 100, Body::RunPlanned(part))
+        self.epoch = Some(self.reign);
+        self.event(NOW - 100, Body::RunPlanned(part));
+        self.epoch = None;
+        self
     }
 
     fn offer(&mut self, id: u64, attempt: u32, ago: u64) -> &mut World {
@@ -207,6 +226,7 @@ fn state(standing: &Standing) -> String {
             let offered = seconds.map(|seconds| format!(" {seconds}s")).unwrap_or_default();
             format!("ready #{attempt}{offered}: {}", hold(by))
         }
+        Why::Skipped { stopped: false } => "Skipped".into(),
         other => format!("{other:?}"),
     };
     format!("{} {what}", standing.id)
@@ -376,4 +396,85 @@ fn an_answer_is_bounded() {
     let shortcut = [22_999, 3000];
     objects.last_mut().unwrap().1 = &shortcut;
     World::new(&objects).says(23_000, "23000 Waiting { unmet: 2 } | 3000 ready #1: Soon");
+}
+
+#[test]
+fn a_paused_run_says_so() {
+    let mut world = small();
+    let ann = Asked { requested_by: Some("ann".into()) };
+    world.load(&[1001]).event(NOW - 5, Body::RunPauseRequested(ann.clone()));
+    world.says(2001, "2001 ready #1: Paused");
+    let run = world.explain(3001).unwrap().run;
+    assert_eq!((run.state, run.paused.unwrap().by.as_deref()), (RunState::Paused, Some("ann")));
+    world.event(NOW - 4, Body::RunResumeRequested(ann)).says(2001, "2001 ready #1: Soon");
+    assert_eq!(world.explain(3001).unwrap().run.paused, None);
+}
+
+#[test]
+fn a_try_that_is_not_due_is_waited_for() {
+    let mut world = small();
+    let backoff = Duration::from_secs(60);
+    world.plan_by(Rules { retries: 1, backoff, ..Rules::default() }, SMALL);
+    world.assign(1001, 1, 1, 9).answer(1001, 1, Some("why"), true);
+    let Why::Retrying { hold: Hold::Backoff { seconds, .. }, .. } = world.explain(1001).unwrap().object.why
+    else {
+        panic!("{:?}", world.explain(1001));
+    };
+    assert!((29.0..=59.0).contains(&seconds), "{seconds}");
+}
+
+#[test]
+fn a_limit_holds_back_what_could_run() {
+    let mut world = small();
+    let limits = vec!["stage=ingest:1".parse().unwrap()];
+    world.plan_by(Rules { limits, ..Rules::default() }, SMALL);
+    world.assign(1001, 1, 1, 3).offer(1002, 1, 3);
+    let Why::Ready { hold: Hold::Limit { limit, by, more }, .. } = world.explain(1002).unwrap().object.why
+    else {
+        panic!("{:?}", world.explain(1002));
+    };
+    assert_eq!((&*limit, by.len(), by[0].id, more), ("stage=ingest:1", 1, ObjectId(1001), 0));
+}
+
+#[test]
+fn a_run_that_stops_names_what_failed_though_it_is_no_ancestor() {
+    let mut world = small();
+    world.plan_by(Rules { on_failure: OnFailure::Stop, ..Rules::default() }, SMALL);
+    world.load(&[1001]).assign(1002, 1, 1, 9).answer(1002, 1, Some("why"), false);
+    world.says(2001, "2001 ready #1: Stopping");
+    world.skip(2001, &[1002]).skip(2002, &[1002]).skip(3001, &[1002]);
+    world.says(2001, "2001 Skipped { stopped: true } | 1002 failed x1 w1 why");
+    world.says(3001, "3001 Skipped { stopped: true } | 2002 < 1002 failed x1 w1 why");
+}
+
+#[test]
+fn older_versions_and_marks_are_told() {
+    let mut world = small();
+    world.plan_by(Rules { on_failure: OnFailure::Continue, ..Rules::default() }, SMALL);
+    world.load(&[1001, 1002, 2002]).fail(2001);
+    // What stands in for it is no reason to wait.
+    world.says(3001, "3001 ready #1: Soon");
+    let ready = Ready {
+        object: ObjectId(3001),
+        attempt: 1,
+        cause: None,
+        degraded: vec![ObjectId(2001)],
+        entry: None,
+    };
+    world.event(NOW - 1, Body::ObjectReady(ready));
+    let degraded = world.explain(3001).unwrap().object.degraded;
+    assert_eq!((degraded[0].id, &*degraded[0].state), (ObjectId(2001), "failed"));
+    assert_eq!(degraded[0].version.unwrap().at, at(NOW - 900));
+
+    let marked = Marked {
+        object: ObjectId(2001),
+        attempt: 1,
+        state: MarkedAs::Loaded,
+        because: Some("by hand".into()),
+        requested_by: Some("ann".into()),
+    };
+    world.event(NOW - 1, Body::ObjectMarked(marked));
+    let object = world.explain(2001).unwrap().object;
+    assert_eq!(object.marked.unwrap().text(), "marked as loaded by ann: by hand");
+    assert!(matches!(object.why, Why::Loaded { .. }), "{:?}", object.why);
 }

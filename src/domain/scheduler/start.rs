@@ -24,9 +24,7 @@ impl Scheduler {
             let key = (run.id, id, attempts.next_number());
             let since = self.failures.get(&key).copied().unwrap_or(now.mono);
             seen.insert(key, since);
-            let seed = run.id.0.as_u128() as u64 ^ id.0.rotate_left(32) ^ u64::from(key.2);
-            let wait = board.rules().wait(attempts.failures(), seed);
-            if now.mono.saturating_sub(since) >= wait {
+            if now.mono.saturating_sub(since) >= run.backoff(board, i) {
                 due.push(i);
             }
         }

@@ -43,7 +43,7 @@ pub(super) fn source(catalog: &Catalog, like: &str) -> Option<String> {
 
 /// The first of the texts that look most like this one, if any does: it begins like this, holds it, or differs in a third
 /// of its characters at most. Stars and question marks in it are passed over.
-pub(super) fn nearest<T: AsRef<str>>(like: &str, texts: impl Iterator<Item = T>) -> Option<T> {
+pub(in crate::domain) fn nearest<T: AsRef<str>>(like: &str, texts: impl Iterator<Item = T>) -> Option<T> {
     let is_open = like.contains(['*', '?']);
     let like: Vec<char> = lower(like).filter(|c| !matches!(c, '*' | '?')).take(COMPARED).collect();
     if like.is_empty() {
