@@ -3,12 +3,13 @@
 import { fold } from '../table/text.js';
 
 /** The types that korch writes, in the order of a run's life. */
-export const TYPES = ['RunRequested', 'RunPlanned', 'ObjectReady', 'ObjectAssigned', 'ObjectLoaded', 'ObjectFailed', 'ObjectSkipped', 'RunCancelRequested', 'RunFinished', 'OrchestratorElected'];
+export const TYPES = ['RunRequested', 'RunPlanned', 'ObjectReady', 'ObjectAssigned', 'ObjectLoaded', 'ObjectFailed', 'ObjectSkipped', 'ObjectMarked', 'RunPauseRequested', 'RunResumeRequested', 'RunCancelRequested', 'RunFinished', 'OrchestratorElected'];
 
 /** A sign for each type, and the state whose colour it has. */
 export const SIGNS = {
   RunRequested: ['▷', 'queued'], RunPlanned: ['▦', 'queued'], ObjectReady: ['◔', 'ready'], ObjectAssigned: ['◑', 'running'], ObjectLoaded: ['✓', 'loaded'],
-  ObjectFailed: ['✕', 'failed'], ObjectSkipped: ['⊘', 'skipped'], RunCancelRequested: ['■', 'cancelled'], RunFinished: ['⚑', 'queued'], OrchestratorElected: ['♛', 'queued'],
+  ObjectFailed: ['✕', 'failed'], ObjectSkipped: ['⊘', 'skipped'], ObjectMarked: ['✎', 'retrying'], RunPauseRequested: ['‖', 'retrying'], RunResumeRequested: ['▷', 'running'],
+  RunCancelRequested: ['■', 'cancelled'], RunFinished: ['⚑', 'queued'], OrchestratorElected: ['♛', 'queued'],
 };
 
 const KEPT_CHARS = 32 * 1024; // of one event's text: a plan's parts have half a million

@@ -93,7 +93,7 @@ test('CSV quotes what it must and starts no formula', () => {
 test('a skipped object says what failed above it, through what was skipped', () => {
   speak('en');
   const states = [5, 4, 6, 6, 0];
-  const store = { state: (i) => states[i], rowAt: () => null };
+  const store = { state: (i) => states[i], rowAt: () => null, nextTry: () => null, badges: () => [] };
   const graph = { ids: [1, 2, 3, 4, 5], names: ['Source', null, null, null, null], parents: [of(), of(), of(0, 1), of(2), of(1, 3)] };
   const said = (i) => detail({ store, graph, errors: { at: () => 'refused' } }, i).replaceAll('\u00a0', ' ');
   assert.equal(said(0), 'refused');
