@@ -72,7 +72,8 @@ function keyOf(whole) {
 function noteOf(event, meta) {
   const part = event?.event_type === 'RunPlanned' && Number.isInteger(event.parts) && event.parts > 1 ? `${Number(event.part) + 1} / ${event.parts}` : null;
   const epoch = event?.event_type === 'OrchestratorElected' && event.epoch !== undefined ? `epoch ${event.epoch}` : null;
-  return [meta.error, event?.reason, part, epoch, selectionOf(event), event?.requested_by].filter((said) => said !== null && said !== undefined && said !== '').map(brief).join(' · ');
+  const marked = event?.event_type === 'ObjectMarked' ? [meta.state, meta.because, meta.requested_by] : [];
+  return [...marked, meta.error, event?.reason, part, epoch, selectionOf(event), event?.requested_by].filter((said) => said !== null && said !== undefined && said !== '').map(brief).join(' · ');
 }
 
 /** What a request selects, as the command line takes it. */

@@ -31,6 +31,8 @@ test('states are counted, and no state wanted is every state', () => {
   assert.deepEqual(countStates(of(0, 1, 2, 3), states), [1, 0, 0, 0, 2, 1, 0, 0]);
   assert.deepEqual([...inStates(of(0, 1, 2, 3), states, new Set([5, 0]))], [2, 3]);
   assert.deepEqual([...inStates(of(0, 1), states, new Set())], [0, 1]);
+  assert.deepEqual([...inStates(of(0, 1, 2, 3), states, new Set([5]), (i) => i === 0)], [0, 2], 'either is enough');
+  assert.deepEqual([...inStates(of(0, 1), states, new Set(), () => false)], []);
 });
 
 test('an order keeps equals as they are and has what is empty last both ways', () => {
@@ -82,6 +84,15 @@ test('the address says what is shown', () => {
   assert.equal(parseNames('1,2,3,4,5,6,7,8,9').length, 8);
   assert.deepEqual(nextSort(null, 'id'), { key: 'id', descending: false });
   assert.equal(nextSort({ key: 'id', descending: true }, 'id'), null);
+});
+
+test('badges stand beside the states in the address', () => {
+  const params = new URLSearchParams('state=degraded,loaded,marked');
+  const shown = parse(params);
+  assert.deepEqual([[...shown.states], [...shown.kinds]], [[4], ['degraded', 'marked']]);
+  assert.equal(change(params, { kinds: new Set(['reused', 'degraded']) }).get('state'), 'loaded,degraded,reused');
+  assert.equal(change(params, { states: new Set() }).get('state'), 'degraded,marked');
+  assert.equal(change(params, { states: new Set(), kinds: new Set() }).has('state'), false);
 });
 
 test('CSV quotes what it must and starts no formula', () => {
