@@ -74,7 +74,11 @@ export const retryRun = alone(async (store) => {
   const { run } = store;
   if (!run) return;
   const { failed, skipped } = toRetry(run);
-  const text = t('retry.text', { n: failed + skipped, failed: number(failed), skipped: number(skipped) });
+  const { degraded = 0 } = run.counts;
+  const text = [
+    failed + skipped > 0 || degraded === 0 ? t('retry.text', { n: failed + skipped, failed: number(failed), skipped: number(skipped) }) : '',
+    degraded > 0 ? t('retry.degraded', { n: degraded }) : '',
+  ].filter(Boolean).join(' ');
   if (!(await confirm({ title: t('retry.title'), text, action: t('retry.go') }))) return;
   await told(async () => {
     const answer = await post(`/runs/${encodeURIComponent(run.run_id)}/retry`, { requested_by: byHand.who() });

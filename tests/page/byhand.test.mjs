@@ -10,7 +10,7 @@ import { pageTest } from './support/page.mjs';
 import { said, t } from './support/words.mjs';
 
 const button = (page, key) => page.getByRole('button', { name: t(key), exact: true });
-const events = async (korch, run, type) => (await korch.get(`runs/${run}/events?limit=1000`).catch(() => korch.get('events?limit=1000'))).last_events
+const events = async (korch, run, type) => (await korch.get('events/last?limit=1000')).last_events
   .filter((event) => event.run_id === run && event.event_type === type);
 /** 2005 fails while the file `bad` is there. */
 const MENDABLE = ['--exec', 'if [ -e bad ] && [ "$KORCH_OBJECT_ID" = 2005 ]; then echo refused >&2; exit 1; fi'];
@@ -36,7 +36,8 @@ pageTest('a run is paused and goes on', { args: GATED }, async ({ korch, open })
 
   // What runs is finished, and nothing else starts.
   await korch.openGates('ingest', 'standardize', 'application');
-  await rowsIn(page, { 1001: 'loaded', 2005: 'ready', 3001: 'waiting' });
+  await rowsIn(page, { 1001: 'loaded', 2005: 'waiting', 3001: 'waiting' });
+  await until(page, 'why, in the row', (text) => [...document.querySelectorAll('.grid-body .grid-row')].some((shown) => shown.querySelector('[data-key=detail]').textContent === text), t('table.paused'));
   await row(page, 2005).click();
   await page.locator('#panel').getByText(/the run is paused: nothing new starts/i).waitFor();
   await page.locator('#panel').getByText(/paused by page since/).waitFor();
@@ -209,12 +210,15 @@ pageTest('what is degraded and what is reused is marked', { args: MENDABLE }, as
   await panel.getByText(/Degraded: 2005 .* failed in this run, an older version serves/).waitFor();
 
   // On the graph it is said to those who listen, and under the pointer.
-  await page.evaluate((hash) => { location.hash = hash; }, `#/runs/${degraded}/graph?object=3007&q=3007`);
+  await page.evaluate((hash) => { location.hash = hash; }, `#/runs/${degraded}/graph?q=3007`);
+  await until(page, 'the match', () => document.querySelector('.graph-count')?.textContent.startsWith('1 '));
   await page.locator('.graph-stage').focus();
   await page.keyboard.press('Enter');
   await until(page, 'the word', (word) => document.querySelector('.graph-view > [aria-live]').textContent.includes(word), t('badge.degraded'));
 
   // In the past nobody knows.
+  await page.keyboard.press('Enter');
+  await panel.locator('.panel-badges .is-beside').waitFor();
   await page.evaluate(() => { globalThis.korch.store.setTime(globalThis.korch.store.span().to - 1); });
   await until(page, 'no badge in the past', () => document.querySelector('#header .legend [data-badge=degraded]').closest('li').hidden && document.querySelector('.panel-badges .is-beside') === null);
 
@@ -227,7 +231,7 @@ pageTest('what is degraded and what is reused is marked', { args: MENDABLE }, as
   await until(page, 'the count', (n) => document.querySelector('#header .legend [data-badge=reused] b').textContent === String(n), counts.reused);
 });
 
-pageTest('what is tried again says when', { args: ['--delay', '0s', '--retries', '3', '--backoff', '10m'] }, async ({ korch, open }) => {
+pageTest('what is tried again says when', { args: ['--exec', 'if [ "$KORCH_OBJECT_ID" = 2005 ]; then exit 1; fi', '--retries', '3', '--backoff', '10m'] }, async ({ korch, open }) => {
   await korch.run();
   const page = await open({ address: '#/runs/latest/table?object=2005' });
   await rowsIn(page, { 2005: 'retrying' });

@@ -128,7 +128,7 @@ export function mount(root, { store }) {
     refill(badges, JSON.stringify([state, beside, again, end, stage, criticality, critical]), () => [
       state ? stateBadge(state) : null,
       again === null ? null : el('span', { class: 'tag is-beside', text: t('badge.again', { time: clock(again) }) }),
-      ...beside.map((badge) => el('span', { class: 'tag is-beside', dataset: { badge }, title: t(`badge.${badge}.hint`) }, el('span', { 'aria-hidden': 'true', text: `${BADGE_GLYPHS[badge]} ` }), t(`badge.${badge}`))),
+      ...beside.map((badge) => el('span', { class: 'tag is-beside', dataset: { badge }, title: t(`badge.${badge}.hint`) }, el('span', { 'aria-hidden': 'true', text: BADGE_GLYPHS[badge] }), t(`badge.${badge}`))),
       end === null ? null : el('span', { class: 'tag', dataset: { end: '' }, text: t('badge.ends', { time: end }) }),
       stage ? el('span', { class: 'tag', dataset: { stage }, text: t(`stage.${stage}`) }) : null,
       criticality ? el('span', { class: 'tag', text: `${t('table.criticality')}\u00a0${t(`criticality.${criticality}`)}` }) : null,

@@ -190,7 +190,9 @@ export function detail({ store, graph, errors }, i) {
   }
   if (state !== WAITING) return wordsOf(store.badges(i)).join(', ');
   const stated = (parent) => `${graph.ids[parent]}\u00a0${GLYPHS[STATES[store.state(parent)]]}\u00a0${t(`state.${STATES[store.state(parent)]}`)}`;
-  return listed('table.waitsFor', Array.from(graph.parents[i]).filter((parent) => store.state(parent) !== LOADED), stated);
+  const unmet = Array.from(graph.parents[i]).filter((parent) => store.state(parent) !== LOADED);
+  if (unmet.length === 0 && store.time === null && store.run?.state === 'paused') return t('table.paused');
+  return listed('table.waitsFor', unmet, stated);
 }
 
 /** A few of them by name, of the others how many. */
