@@ -143,7 +143,7 @@ function viewOfRun() {
 }
 
 function actionsOf(store) {
-  const button = (kind, glyph, key, act) => el('button', { type: 'button', class: kind, title: t(`${key}.hint`), on: { click: () => act(store) } },
+  const button = (kind, glyph, key, act) => el('button', { type: 'button', class: kind, dataset: { act: key }, title: t(`${key}.hint`), on: { click: () => act(store) } },
     el('span', { 'aria-hidden': 'true', text: glyph }), ' ', el('span', { text: t(`${key}.button`) }));
   const start = button('', '▶', 'start', startRun);
   const pause = button('', '‖', 'pause', pauseRun); // one for both: the focus stays where it is
@@ -301,9 +301,9 @@ function timesOf(run, now) {
   const since = (now - Date.parse(run.requested_at ?? run.planned_at)) / 1000;
   if (run.state === 'queued') return t('when.queued', { duration: elapsedOf(since) });
   if (run.state === 'paused' && !run.planned_at) return [t('when.queued', { duration: elapsedOf(since) }), pausedText(run)].join(' · ');
+  if (run.state === 'paused') return pausedText(run); // nobody waits for its end now
   if (isOver(run)) return waited(run, t('when.over', { time: clock(run.finished_at), duration: duration(run.duration_seconds) }));
   const elapsed = waited(run, t('when.running', { duration: elapsedOf(since) }));
-  if (run.state === 'paused') return `${elapsed} · ${pausedText(run)}`;
   const ends = Date.parse(run.estimate?.ends_at ?? '');
   if (Number.isNaN(ends)) return elapsed;
   const left = (ends - now) / 1000;

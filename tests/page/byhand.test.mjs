@@ -42,6 +42,13 @@ pageTest('a run is paused and goes on', { args: GATED }, async ({ korch, open })
   await page.locator('#panel').getByText(/the run is paused: nothing new starts/i).waitFor();
   await page.locator('#panel').getByText(/paused by page since/).waitFor();
 
+  // On a narrow page all of its buttons are in sight.
+  await other.setViewportSize({ width: 360, height: 740 });
+  await other.evaluate(() => { location.hash = '#/runs/latest/graph'; });
+  const out = () => other.locator('#header button').evaluateAll((all) => all.filter((one) => one.checkVisibility() && one.getBoundingClientRect().right > innerWidth + 1).map((one) => one.textContent));
+  assert.deepEqual(await out(), []);
+  await other.getByRole('button', { name: said('fr', 'resume.button') }).waitFor();
+
   await button(page, 'resume.button').click();
   await runIn(page, 'failed');
   await rowsIn(page, { 2005: 'failed', 3007: 'skipped', 3001: 'loaded' });
