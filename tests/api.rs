@@ -78,6 +78,10 @@ async fn a_request_that_nobody_plans_stays_in_the_log() {
         "counts",
         "retry_of",
         "selection",
+        "paused_by",
+        "paused_at",
+        "rules",
+        "fresh",
         "duration_seconds",
     ];
     expected.sort_unstable();

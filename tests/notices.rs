@@ -61,7 +61,10 @@ fn the_end_of_a_run_and_each_failure_are_told_once() {
     assert!(failed["at"].as_str().unwrap().parse::<jiff::Timestamp>().is_ok());
 
     assert_eq!((&finished["type"], &finished["outcome"]), (&json!("run-finished"), &json!("failed")));
-    assert_eq!(finished["counts"], json!({"objects": 22, "loaded": 20, "failed": 1, "skipped": 1}));
+    assert_eq!(
+        finished["counts"],
+        json!({"objects": 22, "loaded": 20, "failed": 1, "skipped": 1, "degraded": 0, "reused": 0})
+    );
     assert_eq!((&finished["reason"], &finished["failed_more"]), (&Value::Null, &json!(0)));
     assert_eq!(finished["failed"][0]["id_objet"], 2005);
     assert_eq!(finished["failed"].as_array().unwrap().len(), 1);

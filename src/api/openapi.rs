@@ -13,6 +13,7 @@ use utoipa::openapi::{Object, Type};
 use super::events::From;
 use super::problem::Wire;
 use super::runs::RunName;
+use super::views::Wanted;
 use super::{Ctx, json_bytes};
 use crate::domain::attempt::Phase;
 use crate::domain::object::ObjectId;
@@ -28,7 +29,7 @@ use crate::domain::object::ObjectId;
                        words that are not known are refused in bodies.",
         license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
     ),
-    components(schemas(Wire<'static>, RunName, From, Phase, ObjectId)),
+    components(schemas(Wire<'static>, RunName, From, Phase, Wanted, ObjectId)),
     tags(
         (name = "runs", description = "What runs, ran and shall run."),
         (name = "graph", description = "The latest plan as a graph."),

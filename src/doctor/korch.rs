@@ -68,8 +68,11 @@ fn last_run(findings: &mut Findings, run: &RunDetail) {
             "`korch plan` names what is wrong with the catalogue",
         );
     } else if counts.failed > 0 {
-        let retries =
-            if line.finished_at.is_none() { "can run it again once this run is over" } else { "runs it again" };
+        let retries = if line.finished_at.is_none() {
+            "can run it again once this run is over"
+        } else {
+            "runs it again"
+        };
         findings.warn(
             "latest run",
             found,

@@ -83,7 +83,7 @@ pub struct Attempts {
     /// That somebody says that it is loaded, or that it failed for good.
     marked: [Option<Box<Mark>>; 2],
     /// The plan counts it as loaded: an earlier run's version is fresh enough.
-    reused: Option<Version>,
+    reused: Option<Box<Version>>,
 }
 
 /// A step in an object's story: the phase that it came to, and when.
@@ -230,11 +230,11 @@ impl Attempts {
 
     /// The version of an earlier run that counts as this run's.
     pub fn reused(&self) -> Option<Version> {
-        self.reused
+        self.reused.as_deref().copied()
     }
 
     pub(super) fn reuse(&mut self, version: Option<Version>) {
-        self.reused = version;
+        self.reused = version.map(Box::new);
     }
 
     /// The objects before it whose last good version served, or is to serve, in place of this run's.
@@ -320,7 +320,7 @@ impl Attempts {
             story.retain(|step| step.at <= loaded.at);
             story.push(loaded);
         }
-        if let Some(reused) = self.reused {
+        if let Some(reused) = &self.reused {
             return vec![Step { phase: Phase::Loaded, at: reused.at, attempt: None }];
         }
         if let Some(mark) = self.marked().filter(|mark| loaded.is_none() || mark.state == MarkedAs::Loaded) {

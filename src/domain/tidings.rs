@@ -174,6 +174,7 @@ fn phase(run: &Run, object: ObjectId) -> Option<Phase> {
 
 #[cfg(test)]
 mod tests {
+    use crate::domain::rules::Rules;
     use jiff::Timestamp;
 
     use super::*;
@@ -182,7 +183,6 @@ mod tests {
     };
     use crate::domain::member::Reign;
     use crate::domain::object::{Criticality, Stage};
-    use crate::domain::rules::Rules;
 
     const OURS: Uuid = Uuid::from_u128(1);
     const RUN: RunId = RunId(Uuid::from_u128(7));

@@ -296,7 +296,7 @@ impl AtWork {
 
     /// Starts what waits, while a slot is free.
     fn start(&mut self) {
-        while let Some(Start { held, entry, partition, .. }) = self.worker.start() {
+        while let Some(Start { held, entry, timeout, degraded, partition }) = self.worker.start() {
             let stage = self.stage_of(held);
             let task = Task {
                 object: held.id_objet,
@@ -304,8 +304,8 @@ impl AtWork {
                 run_id: held.run_id.to_string(),
                 attempt: held.attempt,
                 entry: entry.map(|entry| entry.get().into()),
-                timeout: None,
-                degraded: Vec::new(),
+                timeout,
+                degraded,
             };
             if self.role.handler.is_instant()
                 && let Some(outcome) = self.role.handler.handle(&task).now_or_never()

@@ -178,7 +178,9 @@ impl Encoder {
                         attempt.assignment.and_then(|assignment| run.worker_name(assignment.instance));
                     assigned.or_else(|| attempt.answer.as_ref()?.worker.as_ref())
                 });
-                let (at, phase) = (step.at.as_millisecond(), step.phase as u8);
+                // What is reused was loaded before the run began.
+                let at = run.planned_at.map_or(step.at, |planned| planned.max(step.at));
+                let (at, phase) = (at.as_millisecond(), step.phase as u8);
                 let number = step.attempt.map_or(0, |attempt| attempt.number);
                 let worker = worker.map_or(-1, |name| self.names.number(name));
                 let _ = write!(rows, ",{at},{phase},{number},{worker}");
