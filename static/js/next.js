@@ -9,6 +9,7 @@ import { t } from './i18n.js';
 const SHOWN = 5;
 const AGAIN_MS = 10 * 60_000;
 const LEAST_MS = 5_000;
+const NOT_FOUND = 404;
 
 /**
  * @param {import('./store.js').Store} store
@@ -18,9 +19,11 @@ export function nextLine(store) {
   const element = el('p', { class: 'next soft', hidden: true });
   let timer = null;
   let asking = false;
+  let none = false; // this server starts nothing by the clock
   let known = null; // the last answer
+  let over = false;
 
-  /** An answer that there is none would be an error in the browser's console: who has one says so, in its greeting or by its runs. */
+  /** An answer that there is none is an error in the browser's console: who has one says so in its greeting, or has runs of it. */
   function wanted() {
     return store.connection === 'open' && (store.server?.schedule ?? store.runs.some((run) => run.scheduled_for)) === true;
   }
@@ -28,15 +31,18 @@ export function nextLine(store) {
   async function ask() {
     clearTimeout(timer);
     timer = null;
-    if (asking || !wanted()) return;
+    if (asking || none || !wanted()) return;
     asking = true;
     try {
       known = await get(`/schedule?limit=${SHOWN}`);
-    } catch {
+    } catch (error) {
       known = null; // a catalogue that is bad is told where a run is started
+      none = error.status === NOT_FOUND;
     }
+    if (over) return;
     asking = false;
     draw();
+    if (none) return;
     const due = Date.parse(known?.next?.[0]?.at ?? '') - store.now() + LEAST_MS;
     timer = setTimeout(ask, Math.max(LEAST_MS, Math.min(AGAIN_MS, Number.isNaN(due) ? AGAIN_MS : due)));
   }
@@ -49,13 +55,17 @@ export function nextLine(store) {
   }
 
   const begin = () => { if (timer === null) ask(); };
-  const offs = [store.on('connection', begin), store.on('runs', begin)];
+  const anew = () => {
+    none = false; // it may be another process
+    begin();
+  };
+  const offs = [store.on('connection', anew), store.on('runs', begin)];
   begin();
   return {
     element,
     destroy() {
       clearTimeout(timer);
-      asking = true; // an answer on its way asks no more
+      over = true;
       for (const off of offs) off();
     },
   };
