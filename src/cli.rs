@@ -20,6 +20,7 @@ pub mod client;
 pub mod doctor;
 pub mod roles;
 pub mod rules;
+pub mod schedule;
 
 /// Orchestrates the loading of a data lake: runs every object once its parents are loaded.
 #[derive(Debug, Parser)]
@@ -46,6 +47,8 @@ pub enum Command {
     Ui(roles::UiArgs),
     /// Show what would run, in which order, how wide, how long. Changes nothing.
     Plan(PlanArgs),
+    /// Show what is due when, by the catalogue alone. Changes nothing.
+    Schedule(schedule::ScheduleArgs),
     /// The commands that talk to a korch API.
     #[command(flatten)]
     Client(client::ClientCommand),
@@ -113,6 +116,9 @@ pub struct UpArgs {
     /// How many objects of a stage run at once.
     #[arg(long, env = "KORCH_SLOTS", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub slots: u32,
+    /// Whether runs start by the clock.
+    #[command(flatten)]
+    pub timing: schedule::TimingArgs,
     /// By which rules runs go.
     #[command(flatten)]
     pub rules: rules::RulesArgs,
@@ -265,6 +271,13 @@ pub struct PlanArgs {
     /// What not to run of that, as a selector. May be repeated. Parents that are not selected count as loaded.
     #[arg(long, value_name = "SELECTOR")]
     pub exclude: Vec<String>,
+    /// Plan the run of a schedule instead: of what is due first at this time or after it. now, 02:30, 2026-03-29T02:30, or
+    /// with an offset.
+    #[arg(long, value_name = "TIME", conflicts_with_all = ["targets", "exclude"])]
+    pub at: Option<String>,
+    /// Where the clock is by which objects are due.
+    #[command(flatten)]
+    pub zone: schedule::ZoneArgs,
     /// The catalogue.
     #[command(flatten)]
     pub catalogue: CatalogueArgs,

@@ -1,5 +1,6 @@
 //! Parse, log, one match, one place that prints an error and picks the exit code.
 
+use std::collections::HashMap;
 use std::io::{self, BufWriter, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -7,9 +8,17 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::{CommandFactory, Parser};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use tokio::sync::watch;
 
-use korch::cli::{Cli, Command, HandlerArgs, ManArgs, PlanArgs, PlanOutput};
+use korch::cli::schedule::ScheduleArgs;
+use korch::cli::{Cli, Command, HandlerArgs, ManArgs, Output, PlanArgs, PlanOutput};
+use korch::domain::catalog::Catalog;
+use korch::domain::object::ObjectId;
+use korch::domain::plan::Plan;
+use korch::domain::problem::Problems;
+use korch::domain::schedule::{Occurrence, Schedule, read_time, zone_name};
 use korch::exit::{Exit, UsageError};
 use korch::handler::Handler;
 use korch::handler::exec::Exec;
@@ -19,7 +28,7 @@ use korch::handler::timed::Timed;
 use korch::log::{LogError, kafka};
 use korch::planning::Planning;
 use korch::serve::{Seen, Signals};
-use korch::{client, doctor, plan_report, roles, telemetry};
+use korch::{client, doctor, plan_report, roles, schedule_report, telemetry};
 use metrics_exporter_prometheus::PrometheusHandle;
 
 /// Dropping what still runs takes no longer than this.
@@ -79,6 +88,7 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
             roles::ui::run(args, Some(metrics), signals).await
         }),
         Command::Plan(args) => plan(&args),
+        Command::Schedule(args) => schedule(&args),
         Command::Client(command) => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             runtime.block_on(client::run(command))
@@ -127,14 +137,39 @@ fn man(args: &ManArgs) -> anyhow::Result<Exit> {
 
 fn plan(args: &PlanArgs) -> anyhow::Result<Exit> {
     let planning = Planning { file: args.catalogue.file.clone(), missing: args.catalogue.missing };
-    let (catalog, plan) = match planning.read(&args.targets, &args.exclude) {
+    let (zone, now) = (args.zone.zone(), Timestamp::now());
+    let read = match &args.at {
+        Some(at) => {
+            let at = read_time(at, now, &zone).map_err(|why| UsageError(format!("--at {why}")))?;
+            plan_at(&planning, at, &zone)
+                .map(|(catalog, plan, due, schedule)| (catalog, plan, schedule, Some(due)))
+        }
+        None => planning.read(&args.targets, &args.exclude).map(|(catalog, plan)| {
+            let schedule = Schedule::of(&catalog, zone);
+            (catalog, plan, schedule, None)
+        }),
+    };
+    let (catalog, mut plan, schedule, due) = match read {
         Ok(read) => read,
         Err(problems) => {
             telemetry::say_to_people(problems);
             return Ok(Exit::BadCatalogue);
         }
     };
-    let options = plan_report::Options { slots: u64::from(args.slots), full: args.full };
+    plan.warnings.extend(schedule.warning().cloned());
+    let scheduled_for = due.as_ref().map(|due| due.at);
+    let options = plan_report::Options { slots: u64::from(args.slots), full: args.full, scheduled_for };
+    if let Some(due) = &due {
+        // Beside the plan, whatever it is written as.
+        telemetry::say_to_people(format_args!(
+            "due at {} ({}, {}): {} of {} final objects",
+            schedule_report::local(&schedule, due.at),
+            zone_name(schedule.zone()),
+            schedule_report::in_how_long(due.at, now),
+            due.objects.len(),
+            schedule.finals()
+        ));
+    }
     let mut out = BufWriter::new(io::stdout().lock());
     match args.output {
         PlanOutput::Human => plan_report::text(&mut out, &catalog, &plan, options)?,
@@ -145,6 +180,63 @@ fn plan(args: &PlanArgs) -> anyhow::Result<Exit> {
     out.flush()?;
     // A million entries take longer to give back one by one than to leave to the end of the process.
     std::mem::forget((catalog, plan));
+    Ok(Exit::Done)
+}
+
+/// The plan of what is due first at this time or after it.
+fn plan_at(
+    planning: &Planning,
+    at: Timestamp,
+    zone: &TimeZone,
+) -> Result<(Catalog, Plan, Occurrence, Schedule), Problems> {
+    let (catalog, schedule) = planning.schedule(zone)?;
+    let due = schedule.at_or_after(at).ok_or_else(|| {
+        let hint = "give a final object a Fréquence: 0 2 * * * is every day at two";
+        let nothing = Problems::one(catalog.file(), "no final object is due after that", hint);
+        schedule.problems().into_iter().fold(nothing, |all, more| all.and(more.problems.clone()))
+    })?;
+    let plan = planning.occurrence(&catalog, &due)?;
+    Ok((catalog, plan, due, schedule))
+}
+
+fn schedule(args: &ScheduleArgs) -> anyhow::Result<Exit> {
+    let planning = Planning { file: args.catalogue.file.clone(), missing: args.catalogue.missing };
+    let (zone, now) = (args.zone.zone(), Timestamp::now());
+    let time = |flag: &str, text: &str| {
+        read_time(text, now, &zone).map_err(|why| UsageError(format!("{flag} {why}")))
+    };
+    let from = time("--from", &args.from)?;
+    let until = args.until.as_deref().map(|text| time("--until", text)).transpose()?;
+    let limit = args.limit.unwrap_or(if until.is_some() { 1000 } else { 10 }) as usize;
+    let read = planning.schedule(&zone).and_then(|(catalog, schedule)| {
+        let next =
+            schedule.from(from).take_while(|due| until.is_none_or(|until| due.at <= until)).take(limit);
+        // What is due together comes again and again.
+        let mut sizes: HashMap<Vec<ObjectId>, usize> = HashMap::new();
+        let mut planned = Vec::new();
+        for due in next {
+            let size = match sizes.get(&due.objects) {
+                Some(size) => *size,
+                None => planning.occurrence(&catalog, &due)?.objects.len(),
+            };
+            sizes.insert(due.objects.clone(), size);
+            planned.push((due, size));
+        }
+        Ok((catalog, schedule, planned))
+    });
+    let (catalog, schedule, next) = match read {
+        Ok(read) => read,
+        Err(problems) => {
+            telemetry::say_to_people(problems);
+            return Ok(Exit::BadCatalogue);
+        }
+    };
+    let mut out = BufWriter::new(io::stdout().lock());
+    match args.output {
+        Output::Human => schedule_report::text(&mut out, &catalog, &schedule, &next, now)?,
+        Output::Json => schedule_report::json(&mut out, &catalog, &schedule, &next, now)?,
+    }
+    out.flush()?;
     Ok(Exit::Done)
 }
 

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::io::{self, Write};
 
+use jiff::Timestamp;
 use serde::ser::{Error as _, SerializeMap, SerializeSeq};
 use serde::{Serialize, Serializer};
 
@@ -20,11 +21,13 @@ pub struct Options {
     pub slots: u64,
     /// The whole order and every level, not the first few.
     pub full: bool,
+    /// When it is due, where it is the plan of a schedule's run.
+    pub scheduled_for: Option<Timestamp>,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { slots: 8, full: false }
+        Options { slots: 8, full: false, scheduled_for: None }
     }
 }
 
@@ -258,6 +261,9 @@ impl Serialize for JsonReport<'_> {
 
         let mut map = to.serialize_map(None)?;
         map.serialize_entry("file", catalog.file())?;
+        if let Some(at) = options.scheduled_for {
+            map.serialize_entry("scheduled_for", &at)?;
+        }
         map.serialize_entry("entries", &catalog.entries().len())?;
         map.serialize_entry("count", &plan.objects.len())?;
         map.serialize_entry(

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use jiff::tz::TimeZone;
 use serde_json::value::RawValue;
 
 use crate::api::{Preview, Refused};
@@ -12,6 +13,7 @@ use crate::domain::event::{Entry, PlannedObject, compact_json};
 use crate::domain::plan::{Missing, Plan};
 use crate::domain::problem::{Problems, Warning};
 use crate::domain::retry;
+use crate::domain::schedule::{Occurrence, Schedule};
 use crate::domain::selector::Selection;
 use crate::telemetry;
 
@@ -36,6 +38,25 @@ impl Planning {
         let catalog = catalog.map_err(|problems| problems.and(selection.problems()))?;
         let plan = Plan::make(&catalog, self.missing, &selection)?;
         Ok((catalog, plan))
+    }
+
+    /// The catalogue and its schedule.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the file.
+    pub fn schedule(&self, zone: &TimeZone) -> Result<(Catalog, Schedule), Problems> {
+        let file = self.file.display().to_string();
+        let catalog = Catalog::parse(&file, catalog_file::read(&self.file)?)?;
+        let schedule = Schedule::of(&catalog, zone.clone());
+        Ok((catalog, schedule))
+    }
+
+    /// The plan of an occurrence of that schedule.
+    ///
+    /// # Errors
+    /// As [`Planning::read`].
+    pub fn occurrence(&self, catalog: &Catalog, due: &Occurrence) -> Result<Plan, Problems> {
+        Plan::make(catalog, self.missing, &Selection::parse(&due.targets(), &[]))
     }
 
     /// Whether everything could be planned now. What is wrong is said on stderr.

@@ -39,6 +39,7 @@ fn serve(limits: Limits) -> Served {
             view: view.clone(),
             log: log.clone(),
             preview: None,
+            timetable: None,
             page: false,
             metrics: None,
             access: Arc::default(),

@@ -441,6 +441,7 @@ fn leaderless() -> Leaderless {
             view: view.clone(),
             log,
             preview: None,
+            timetable: None,
             page: false,
             metrics: None,
             access: Arc::default(),

@@ -29,6 +29,7 @@ const OPERATIONS: &[&str] = &[
     "get /runs/{id}/graph",
     "get /runs/{id}/graph/{object}",
     "get /runs/{id}/objects/{object}",
+    "get /schedule",
     "get /workers",
     "post /orchestrate",
     "post /runs/{id}/cancel",

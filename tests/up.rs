@@ -33,7 +33,10 @@ fn the_sample_runs_and_says_what_failed() {
     assert_eq!(json.code, Some(4), "{}", json.err);
     let summary: Value = serde_json::from_str(&json.out).unwrap();
     assert_eq!(summary["outcome"], "failed");
-    assert_eq!(summary["counts"], json!({"objects": 22, "loaded": 20, "failed": 1, "skipped": 1}));
+    assert_eq!(
+        summary["counts"],
+        json!({"objects": 22, "loaded": 20, "failed": 1, "skipped": 1, "degraded": 0, "reused": 0})
+    );
     assert_eq!(summary["failed"][0]["id"], 2005);
     assert_eq!(summary["failed"][0]["error"], "test forcé de objectfailed");
     assert_eq!(summary["skipped"][0]["id"], 3007);

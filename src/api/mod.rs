@@ -22,6 +22,7 @@ use utoipa_axum::routes;
 use crate::domain::event::{Body, Event, PlannedObject, RunId};
 use crate::log::{Log, NewRecord};
 use crate::telemetry;
+use crate::timetable::Timetable;
 use crate::view::View;
 
 mod access;
@@ -41,6 +42,7 @@ mod orchestrate;
 mod page;
 mod problem;
 mod runs;
+mod schedule;
 mod serve;
 mod story;
 mod stream;
@@ -78,6 +80,8 @@ pub struct Api {
     pub log: Arc<dyn Log>,
     /// Reads the catalogue, where the process has one.
     pub preview: Option<Preview>,
+    /// What is due when, where the process starts runs by the clock.
+    pub timetable: Option<Arc<Timetable>>,
     /// Whether to serve the page.
     pub page: bool,
     /// Renders the metrics, where the process has them.
@@ -148,6 +152,7 @@ fn routes() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(graph::around))
         .routes(routes!(objects::object))
         .routes(routes!(live::live))
+        .routes(routes!(schedule::schedule))
         .routes(routes!(workers::workers))
         .routes(routes!(health::health))
         .routes(routes!(health::livez))

@@ -8,6 +8,7 @@ use clap::builder::FalseyValueParser;
 use clap::{ArgGroup, Args};
 
 use super::rules::RulesArgs;
+use super::schedule::TimingArgs;
 use super::{AccessArgs, CatalogueArgs, HandlerArgs, Listen, NotifyArgs, Output, duration};
 use crate::domain::object::Stage;
 use crate::exit::UsageError;
@@ -148,6 +149,9 @@ pub struct OrchestrateArgs {
     /// Start no run by itself: wait for one to be asked for.
     #[arg(long, env = "KORCH_IDLE", value_parser = FalseyValueParser::new())]
     pub idle: bool,
+    /// Whether runs start by the clock.
+    #[command(flatten)]
+    pub timing: TimingArgs,
     /// By which rules runs go.
     #[command(flatten)]
     pub rules: RulesArgs,

@@ -28,6 +28,8 @@ pub struct RunLine {
     pub reason: Option<String>,
     /// What was selected.
     pub selection: Option<String>,
+    /// When it was due, where a schedule asked.
+    pub scheduled_for: Option<String>,
     /// How many objects stand how.
     pub counts: Counts,
     /// How long it took, or takes already.

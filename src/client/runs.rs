@@ -47,7 +47,7 @@ pub async fn runs(args: RunsArgs) -> anyhow::Result<Exit> {
         table.row(vec![
             run.run_id.to_string(),
             run.state.clone(),
-            run.requested_by.as_deref().map_or_else(|| "–".into(), text::clean),
+            asked_by(run),
             run.selection.as_deref().map_or_else(|| "–".into(), |selection| text::cut(selection, SHOWN)),
             run.requested_at.as_deref().or(run.planned_at.as_deref()).map_or_else(|| "–".into(), text::time),
             run.duration_seconds.map_or_else(|| "–".into(), text::seconds),
@@ -60,6 +60,15 @@ pub async fn runs(args: RunsArgs) -> anyhow::Result<Exit> {
     }
     write(|out| table.write(out))?;
     Ok(Exit::Done)
+}
+
+/// Who asked, and when it was due where a schedule did.
+fn asked_by(run: &RunLine) -> String {
+    let by = run.requested_by.as_deref().map_or_else(|| "–".into(), text::clean);
+    match &run.scheduled_for {
+        Some(due) => format!("{by}, due {}", text::time(due)),
+        None => by,
+    }
 }
 
 /// What else there is to say of a run.

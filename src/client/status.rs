@@ -155,6 +155,9 @@ fn human(
         let ago = text::ago(at, now).map(|ago| format!(", {} ago", text::seconds(ago))).unwrap_or_default();
         writeln!(out, "  asked for{asked} at {}{ago}", text::time(at))?;
     }
+    if let Some(due) = line.scheduled_for.as_deref() {
+        writeln!(out, "  was due at {}", text::time(due))?;
+    }
     if let Some(selection) = line.selection.as_deref() {
         writeln!(out, "  selected {}", text::clean(selection))?;
     }

@@ -8,7 +8,9 @@ use jiff::Timestamp;
 use rustc_hash::{FxHashMap, FxHashSet};
 use serde::Serialize;
 
-use super::event::{Answer, Body, Counts, Epoch, Event, MarkedAs, Outcome, Reject, RunId, Version};
+use super::event::{
+    Answer, Body, Counts, Epoch, Event, Finished, MarkedAs, Outcome, Reject, Request, RunId, Version,
+};
 use super::object::ObjectId;
 use super::run::{Run, Stamp};
 
@@ -49,6 +51,8 @@ pub struct Summary {
     pub retry_of: Option<RunId>,
     /// What was selected; none: every final object with all that it needs.
     pub selection: Option<String>,
+    /// When it was due, where a schedule asked.
+    pub scheduled_for: Option<Timestamp>,
 }
 
 /// A stranger's answer to an offer, for the leader to adopt or to count as late.
@@ -93,6 +97,7 @@ pub struct History {
     cuts: BTreeMap<u32, u64>,
     strangers: VecDeque<StrangersAnswer>,
     loads: FxHashMap<ObjectId, LastLoad>,
+    latest_scheduled: Option<Timestamp>,
 }
 
 impl History {
@@ -127,6 +132,11 @@ impl History {
             self.strange(event, stamp);
             return Ok(());
         };
+        if let Body::RunRequested(request) = &event.body {
+            // Whoever asks before the time is not the schedule: that one is still to come.
+            let scheduled = request.scheduled_for.filter(|due| *due <= event.at);
+            self.latest_scheduled = self.latest_scheduled.max(scheduled);
+        }
         if self.summarized.contains(&id) {
             return Ok(());
         }
@@ -140,8 +150,13 @@ impl History {
             note_load(&mut self.loads, run, event);
         }
         if !was_finished && run.finished.is_some() {
-            self.finished.push_back(id);
-            self.summarize();
+            if was_skipped(run) {
+                // There is nothing to look at: it is not to take the place of runs that ran.
+                self.reduce(id);
+            } else {
+                self.finished.push_back(id);
+                self.summarize();
+            }
         } else if !self.cuts.is_empty() && run.finished.is_none() {
             run.truncated = is_truncated(run, &self.cuts);
         }
@@ -200,20 +215,45 @@ impl History {
         while self.finished.len() > KEPT_RUNS || (kept > KEPT_OBJECTS && self.finished.len() > 1) {
             let Some(id) = self.finished.pop_front() else { return };
             kept -= objects(&self.runs, &id);
-            let summary = self.runs.remove(&id).as_ref().and_then(summary);
-            self.summarized.insert(id);
-            self.summaries.extend(summary);
-            if self.summaries.len() > KEPT_SUMMARIES
-                && let Some(oldest) = self.summaries.pop_front()
-            {
-                self.summarized.remove(&oldest.run_id);
-            }
+            self.reduce(id);
+        }
+    }
+
+    /// Reduces a finished run to a line.
+    fn reduce(&mut self, id: RunId) {
+        let summary = self.runs.remove(&id).as_ref().and_then(summary);
+        self.summarized.insert(id);
+        self.summaries.extend(summary);
+        if self.summaries.len() > KEPT_SUMMARIES
+            && let Some(oldest) = self.summaries.pop_front()
+        {
+            self.summarized.remove(&oldest.run_id);
         }
     }
 
     /// The last time that an object was loaded, in any run.
     pub fn last_load(&self, id: ObjectId) -> LastLoad {
         self.loads.get(&id).copied().unwrap_or_default()
+    }
+
+    /// The last instant for which a schedule has asked for a run, as far back as the log goes.
+    pub fn latest_scheduled(&self) -> Option<Timestamp> {
+        self.latest_scheduled
+    }
+
+    /// Whether anything of a run was ever read, as far back as is kept.
+    pub fn knows(&self, id: RunId) -> bool {
+        self.runs.contains_key(&id) || self.summarized.contains(&id)
+    }
+
+    /// A run of a schedule that waits for its turn, of the same objects as this request.
+    pub fn waiting_like(&self, request: &Request) -> Option<RunId> {
+        let waits = |run: &&Run| run.finished.is_none() && run.board().is_none();
+        let is_like = |run: &&Run| {
+            let of_schedule = run.request.as_ref().filter(|(_, request)| request.scheduled_for.is_some());
+            of_schedule.is_some_and(|(_, waiting)| waiting.targets == request.targets)
+        };
+        self.runs.values().filter(waits).find(is_like).map(|run| run.id)
     }
 
     /// The highest epoch that any event named.
@@ -238,7 +278,7 @@ impl History {
         runs
     }
 
-    /// The runs of which a line is left, the oldest first.
+    /// The runs of which a line is left, the oldest first, as they became one.
     pub fn summaries(&self) -> impl DoubleEndedIterator<Item = &Summary> {
         self.summaries.iter()
     }
@@ -305,6 +345,13 @@ fn note_load(loads: &mut FxHashMap<ObjectId, LastLoad>, run: &Run, event: &Event
     }
 }
 
+/// Whether a schedule asked for it and nobody ran any of it.
+fn was_skipped(run: &Run) -> bool {
+    let of_schedule = run.request.as_ref().is_some_and(|(_, request)| request.scheduled_for.is_some());
+    let cancelled = |finished: &Finished| finished.outcome == Outcome::Cancelled;
+    of_schedule && run.board().is_none() && run.finished.as_ref().is_some_and(|(_, end)| cancelled(end))
+}
+
 fn is_known(run: &Run) -> bool {
     run.request.is_some() || run.board().is_some() || run.finished.is_some()
 }
@@ -332,5 +379,6 @@ pub fn summary(run: &Run) -> Option<Summary> {
         duration_seconds: finished.duration_seconds,
         retry_of: run.request.as_ref().and_then(|(_, request)| request.retry_of),
         selection: run.request.as_ref().and_then(|(_, request)| request.selection()),
+        scheduled_for: run.request.as_ref().and_then(|(_, request)| request.scheduled_for),
     })
 }

@@ -158,6 +158,8 @@ pub enum WarningKind {
     NotNeeded,
     /// Parents that are not selected: they count as loaded.
     NotSelected,
+    /// A `Fréquence` that is no cron expression: a schedule does not start the object.
+    BadFrequency,
 }
 
 /// A warning in the making: counts objects and shows the first few.

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 use uuid::Uuid;
 
+use super::clockwork::Clockwork;
 use super::follower::Follower;
 use crate::domain::envelope::Envelope;
 use crate::domain::event::{Body, Event, PlannedObject, Request, RunId};
@@ -48,6 +49,8 @@ pub struct Orchestrator {
     pub settings: Settings,
     /// Ask for this run once it leads, unless one was under way or asked for since it began to stand by.
     pub start: Option<RunId>,
+    /// Asks for what is due, where there is a schedule.
+    pub clockwork: Option<Clockwork>,
     /// True: no new object starts.
     pub hold: watch::Receiver<bool>,
     /// True: step down and end.
@@ -204,6 +207,9 @@ impl Orchestrator {
         if !follower.is_past_written() {
             return Ok(false);
         }
+        if self.ask_for_what_is_due(follower, epoch, now).await? {
+            return Ok(true);
+        }
         self.decide(scheduler, follower, now, caught_up).await
     }
 
@@ -241,6 +247,28 @@ impl Orchestrator {
         Ok(true)
     }
 
+    /// The runs of the schedule. Whether any was asked for is returned.
+    async fn ask_for_what_is_due(
+        &mut self,
+        follower: &mut Follower,
+        epoch: u64,
+        now: Now,
+    ) -> anyhow::Result<bool> {
+        let starting = !*self.hold.borrow();
+        let Some(clockwork) = self.clockwork.as_mut().filter(|_| starting) else { return Ok(false) };
+        let asks = self.view.read(|known| clockwork.due(epoch, now.wall, &known.history));
+        if asks.is_empty() {
+            return Ok(false);
+        }
+        let events: Vec<Event> = asks.iter().flat_map(|ask| ask.events(now.wall, epoch)).collect();
+        self.publish(follower, &events).await?;
+        count_ends(&events);
+        if let Some(clockwork) = &mut self.clockwork {
+            clockwork.asked();
+        }
+        Ok(true)
+    }
+
     /// Decides once, and appends what was decided. Whether anything was is returned.
     async fn decide(
         &mut self,
@@ -270,11 +298,7 @@ impl Orchestrator {
             self.view.update(|known| known.history.put_back_strangers(strangers));
             return Err(error);
         }
-        for event in &events {
-            if let Body::RunFinished(finished) = &event.body {
-                metrics::counter!(telemetry::RUNS, "outcome" => finished.outcome.name()).increment(1);
-            }
-        }
+        count_ends(&events);
         Ok(!events.is_empty())
     }
 
@@ -388,6 +412,15 @@ impl Trim {
                 tracing::debug!("old heartbeats stay: {error}");
             }
         });
+    }
+}
+
+/// Counts the runs that these events end.
+fn count_ends(events: &[Event]) {
+    for event in events {
+        if let Body::RunFinished(finished) = &event.body {
+            metrics::counter!(telemetry::RUNS, "outcome" => finished.outcome.name()).increment(1);
+        }
     }
 }
 

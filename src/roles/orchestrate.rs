@@ -13,6 +13,7 @@ use crate::attend::Attend;
 use crate::cli::roles::OrchestrateArgs;
 use crate::domain::event::RunId;
 use crate::domain::scheduler::Settings;
+use crate::engine::clockwork::Clockwork;
 use crate::engine::orchestrator::Orchestrator;
 use crate::exit::Exit;
 use crate::log::Log;
@@ -52,11 +53,16 @@ pub async fn run(
     let (stop, stopping) = watch::channel(false);
     let (_hold, held) = watch::channel(false);
     let mut tasks: JoinSet<anyhow::Result<()>> = JoinSet::new();
+    let timetable = args.timing.timetable(&args.catalogue.file).map(Arc::new);
+    if let Some(timetable) = timetable.clone() {
+        tasks.spawn(timetable.follow(stopping.clone()));
+    }
     if let Some(listener) = listener {
         let api = Api {
             view: view.clone(),
             log: events.clone(),
             preview: Some(planning.clone().preview()),
+            timetable: timetable.clone(),
             page: false,
             metrics,
             access: access.clone(),
@@ -80,7 +86,8 @@ pub async fn run(
             foreign: args.foreign_stage.iter().copied().collect(),
             offer_timeout: args.offer_timeout,
         },
-        start: (!args.idle).then(|| RunId(Uuid::now_v7())),
+        start: (!args.idle && timetable.is_none()).then(|| RunId(Uuid::now_v7())),
+        clockwork: timetable.map(|timetable| Clockwork::new(timetable, since)),
         hold: held,
         shutdown: stopping,
     };

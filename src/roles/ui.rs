@@ -47,6 +47,7 @@ pub async fn run(
         view: view.clone(),
         log: events.clone(),
         preview: None,
+        timetable: None,
         page: true,
         metrics,
         access: access.clone(),

@@ -18,6 +18,7 @@ use crate::domain::event::RunId;
 use crate::domain::object::Stage;
 use crate::domain::scheduler::Settings;
 use crate::domain::worker::Identity;
+use crate::engine::clockwork::Clockwork;
 use crate::engine::orchestrator::Orchestrator;
 use crate::engine::worker::WorkerRole;
 use crate::exit::Exit;
@@ -64,6 +65,10 @@ pub async fn run(
     let (leave, leaving) = watch::channel(false);
     let (stop, stopping) = watch::channel(false);
     let mut tasks: JoinSet<anyhow::Result<()>> = JoinSet::new();
+    let timetable = args.timing.timetable(&args.catalogue.file).map(Arc::new);
+    if let Some(timetable) = timetable.clone() {
+        tasks.spawn(timetable.follow(stopping.clone()));
+    }
     let mut workers: JoinSet<anyhow::Result<()>> = JoinSet::new();
 
     for (listener, page) in listeners {
@@ -71,6 +76,7 @@ pub async fn run(
             view: view.clone(),
             log: events.clone(),
             preview: Some(planning.clone().preview()),
+            timetable: timetable.clone(),
             page,
             metrics: metrics.clone(),
             access: access.clone(),
@@ -110,7 +116,8 @@ pub async fn run(
         rules: args.rules.rules(),
         lease: LEASE,
         settings: Settings { foreign: Default::default(), offer_timeout: Duration::from_secs(300) },
-        start: (!args.idle).then(|| RunId(Uuid::now_v7())),
+        start: (!args.idle && timetable.is_none()).then(|| RunId(Uuid::now_v7())),
+        clockwork: timetable.map(|timetable| Clockwork::new(timetable, started)),
         hold: held,
         shutdown: stopping,
     };

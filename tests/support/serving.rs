@@ -174,6 +174,7 @@ impl Server {
             view: view.clone(),
             log: Arc::new(log.clone()),
             preview,
+            timetable: None,
             page,
             metrics: Some(recorder.handle()),
             access: Arc::default(),

@@ -7,11 +7,13 @@ use crate::log::Record;
 mod dag;
 mod object;
 mod run;
+mod schedule;
 mod workers;
 
 pub(super) use dag::{Dag, DagSize};
 pub(super) use object::ObjectDetail;
 pub(super) use run::{EstimateView, LiveRun, RunDetail, RunView, RunsView, States, Wanted, runs, some_names};
+pub(super) use schedule::ScheduleView;
 pub(super) use workers::{WorkersView, signature};
 
 /// `{"last_events":[…]}`, each event as it stands in the log.

@@ -51,6 +51,9 @@ pub(in crate::api) struct RunView {
     /// What was selected, as the command line has it, at most 200 characters; null: every final object with all that it
     /// needs, or what a retry runs.
     pub(in crate::api) selection: Option<String>,
+    /// When it was due, where a schedule asked for it.
+    #[schema(format = DateTime)]
+    pub(in crate::api) scheduled_for: Option<String>,
     /// From request to end; of a run that goes on, until now.
     pub(in crate::api) duration_seconds: Option<f64>,
     /// Who paused it, while it is paused.
@@ -107,6 +110,7 @@ impl RunView {
             state: RunState::of(run).name(),
             retry_of: run.request.as_ref().and_then(|(_, request)| request.retry_of),
             selection: run.request.as_ref().and_then(|(_, request)| request.selection()),
+            scheduled_for: run.request.as_ref().and_then(|(_, request)| request.scheduled_for).map(time_text),
             requested_by: run.request.as_ref().and_then(|(_, request)| request.requested_by.clone()),
             requested_at: requested_at.map(time_text),
             planned_at: run.planned_at.map(time_text),
@@ -132,6 +136,7 @@ impl RunView {
             state: summary.outcome.name(),
             retry_of: summary.retry_of,
             selection: summary.selection.clone(),
+            scheduled_for: summary.scheduled_for.map(time_text),
             requested_by: summary.requested_by.clone(),
             requested_at: summary.requested_at.map(time_text),
             planned_at: None,
