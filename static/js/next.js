@@ -23,9 +23,9 @@ export function nextLine(store) {
   let known = null; // the last answer
   let over = false;
 
-  /** An answer that there is none is an error in the browser's console: who has one says so in its greeting, or has runs of it. */
+  /** An answer that there is none would be an error in the browser's console: who has one says so in its greeting. */
   function wanted() {
-    return store.connection === 'open' && (store.server?.schedule ?? store.runs.some((run) => run.scheduled_for)) === true;
+    return store.connection === 'open' && store.server?.schedule === true;
   }
 
   async function ask() {

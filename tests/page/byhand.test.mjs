@@ -86,6 +86,7 @@ pageTest('an object is marked for a reason, while the run goes on and when it is
   await panel.getByText(/Marked “loaded” by Marie: mended by hand <b>/).waitFor();
   await until(page, 'the mark in the row', (word) => [...document.querySelectorAll('.grid-body .grid-row')].some((shown) => shown.querySelector('[data-key=state]').textContent.includes(word)), t('badge.marked-loaded'));
   assert.equal(await button(panel, 'mark.loaded.button').count(), 0, 'what is loaded is not marked');
+  await until(page, 'the focus in the panel, though its button is gone', () => document.activeElement.closest('#panel') !== null);
   await inStates(page, { 3007: 'running' });
 
   // As failed, with what is remembered of who it is; then the run ends.
@@ -245,6 +246,16 @@ pageTest('what is tried again says when', { args: ['--exec', 'if [ "$KORCH_OBJEC
   await page.locator('#panel .panel-badges').getByText(/tried again at \d\d:\d\d:\d\d/).waitFor();
   await page.locator('#panel').getByText(/It waits for another try until/).waitFor();
   await until(page, 'when, in the row', () => [...document.querySelectorAll('.grid-body .grid-row')].some((shown) => /tried again at \d\d:\d\d:\d\d · /.test(shown.querySelector('[data-key=detail]').textContent)));
+});
+
+pageTest('a schedule says what starts next', { args: ['--delay', '0s', '--schedule', '--timezone', 'Europe/Paris'] }, async ({ korch, open }) => {
+  const page = await open({ locale: 'fr-FR' });
+  const line = page.locator('#header .next');
+  await line.getByText(/^prochaine\u00a0: .*\d\d:\d\d – .*obje/).waitFor();
+  const { next } = await korch.get('schedule?limit=5');
+  const { linesOf } = await import('../../static/js/next.js');
+  assert.ok(next.length > 1 && linesOf({ next }, Date.now()).length === next.length);
+  assert.equal((await line.getAttribute('title')).split('\n').length, next.length + 1, 'those after it, and the time zone');
 });
 
 pageTest('what ends when, and what starts next, where that is told', { args: GATED }, async ({ korch, open }) => {

@@ -164,10 +164,17 @@ export function mount(root, { store }) {
     const marks = possible ? marksOf(state) : [];
     const again = possible && !goesOn(run);
     acts.hidden = marks.length === 0 && !again;
+    const inside = acts.contains(document.activeElement);
     refill(acts, JSON.stringify([id, marks, again]), () => [
       again ? button('retry-from.button', 'retry-from.hint', () => retryFromObject(store, { ...named(), following: reach(store.graph.children, [place()]).length })) : null,
-      ...marks.map((as) => button(`mark.${as}.button`, `mark.${as}.hint`, () => markObject(store, named(), as))),
+      ...marks.map((as) => button(`mark.${as}.button`, `mark.${as}.hint`, () => markObject(store, named(), as).then(refocus))),
     ]);
+    if (inside) refocus();
+  }
+
+  /** The button that had the focus may be gone: who works by keyboard reads on at the top. */
+  function refocus() {
+    if (root.isConnected && (document.activeElement === document.body || document.activeElement === null)) heading.focus({ preventScroll: true });
   }
 
   const named = () => ({ id, said: heading.title });
