@@ -21,6 +21,7 @@ pub mod doctor;
 pub mod roles;
 pub mod rules;
 pub mod schedule;
+pub mod simulate;
 
 /// Orchestrates the loading of a data lake: runs every object once its parents are loaded.
 #[derive(Debug, Parser)]
@@ -47,6 +48,8 @@ pub enum Command {
     Ui(roles::UiArgs),
     /// Show what would run, in which order, how wide, how long. Changes nothing.
     Plan(PlanArgs),
+    /// Rehearse a run on a virtual clock: how long it would take, what holds it up, what one slot more would bring.
+    Simulate(simulate::SimulateArgs),
     /// Show what is due when, by the catalogue alone. Changes nothing.
     Schedule(schedule::ScheduleArgs),
     /// The commands that talk to a korch API.
@@ -228,7 +231,7 @@ pub struct HandlerArgs {
     pub exec: Option<String>,
     /// Post each object's entry to this address, with Korch-Object-Id, Korch-Stage, Korch-Run-Id and Korch-Attempt as headers.
     /// 2xx is loaded; 408, 429, 5xx and no answer are failures worth another try, any other status a failure.
-    #[arg(long, env = "KORCH_HTTP", hide_env_values = true, value_name = "URL", conflicts_with_all = ["exec", "delay"])]
+    #[arg(long, env = "KORCH_HTTP", hide_env_values = true, value_name = "URL", conflicts_with_all = ["exec", "delay", "delays"])]
     pub http: Option<String>,
     /// A file with a token on its first line that this address asks for. KORCH_HTTP_TOKEN may hold the token instead.
     #[arg(long, env = "KORCH_HTTP_TOKEN_FILE", value_name = "FILE", requires = "http")]
@@ -239,6 +242,9 @@ pub struct HandlerArgs {
     /// Simulated work takes this long, instead of 0.5, 0.6 and 0.8 s by stage.
     #[arg(long, env = "KORCH_DELAY", value_name = "DURATION", value_parser = duration, conflicts_with = "exec")]
     pub delay: Option<Duration>,
+    /// How long the simulated work on each object takes: a file as for `simulate --durations`.
+    #[arg(long, env = "KORCH_DELAYS", value_name = "FILE", conflicts_with = "exec")]
+    pub delays: Option<PathBuf>,
     /// The objects that fail in simulation, separated by commas; '' for none.
     #[arg(long, env = "KORCH_FAIL_IDS", value_name = "IDS", default_value = "2005", value_parser = ids)]
     pub fail_ids: Ids,

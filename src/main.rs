@@ -28,7 +28,7 @@ use korch::handler::timed::Timed;
 use korch::log::{LogError, kafka};
 use korch::planning::Planning;
 use korch::serve::{Seen, Signals};
-use korch::{client, doctor, plan_report, roles, schedule_report, telemetry};
+use korch::{client, doctor, durations, plan_report, roles, schedule_report, simulate, telemetry};
 use metrics_exporter_prometheus::PrometheusHandle;
 
 /// Dropping what still runs takes no longer than this.
@@ -88,6 +88,7 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
             roles::ui::run(args, Some(metrics), signals).await
         }),
         Command::Plan(args) => plan(&args),
+        Command::Simulate(args) => simulate::run(&args),
         Command::Schedule(args) => schedule(&args),
         Command::Client(command) => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -245,7 +246,10 @@ fn handler(args: &HandlerArgs) -> anyhow::Result<Arc<dyn Handler>> {
         (Some(command), _) => Arc::new(Exec::new(command.clone())?),
         (None, Some(webhook)) => Arc::new(Http::new(webhook)),
         (None, None) => {
-            Arc::new(Simulate { delay: args.delay, fail: args.fail_ids.0.iter().copied().collect() })
+            let delays = args.delays.as_deref().map(durations::read).transpose();
+            let delays = delays.map_err(|why| UsageError(format!("--delays {why}")))?.unwrap_or_default();
+            let fail = args.fail_ids.0.iter().copied().collect();
+            Arc::new(Simulate { delay: args.delay, delays, fail })
         }
     };
     Ok(Arc::new(Timed::new(handler, args.timeout)))

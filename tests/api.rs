@@ -78,6 +78,7 @@ async fn a_request_that_nobody_plans_stays_in_the_log() {
         "counts",
         "retry_of",
         "selection",
+        "scheduled_for",
         "paused_by",
         "paused_at",
         "rules",

@@ -7,14 +7,14 @@ use std::time::Duration;
 use jiff::Timestamp;
 use korch::domain::attempt::{Phase, Step};
 use korch::domain::board::Board;
-use korch::domain::estimate::{Durations, Estimate, Slots, earlier_ms, estimate};
+use korch::domain::estimate::{Durations, Estimate, Slots, estimate};
 use korch::domain::event::{
     Answer, AnswerMeta, Assigned, Body, Counts, Event, Finished, Outcome, Place, PlanPart, PlannedObject,
-    Ready, RunId, Skipped,
+    Ready, RunId, Skipped, Version,
 };
 use korch::domain::history::History;
 use korch::domain::object::{Criticality, ObjectId, Stage};
-use korch::domain::rules::Rules;
+use korch::domain::rules::{OnFailure, Rules};
 use korch::domain::run::Stamp;
 use uuid::Uuid;
 
@@ -49,17 +49,16 @@ impl World {
     fn plan(&mut self, run: RunId, ms: i64, objects: &[(u64, &[u64])]) {
         let objects = objects.iter().map(|(id, parents)| PlannedObject {
             parents: parents.iter().copied().map(ObjectId).collect(),
+            expected_ms: self.history.last_load(ObjectId(*id)).took_ms(),
             ..PlannedObject::new(ObjectId(*id), Stage::of_id(ObjectId(*id)).unwrap(), Criticality::default())
         });
         let objects = objects.collect();
-        let part = PlanPart {
-            part: 0,
-            parts: 1,
-            partitions: 1,
-            begins: Vec::new(),
-            rules: Rules { retries: 1, ..Rules::default() },
-            objects,
-        };
+        let rules = Rules { retries: 1, ..Rules::default() };
+        self.plan_by(run, ms, rules, objects);
+    }
+
+    fn plan_by(&mut self, run: RunId, ms: i64, rules: Rules, objects: Vec<PlannedObject>) {
+        let part = PlanPart { part: 0, parts: 1, partitions: 1, begins: Vec::new(), rules, objects };
         self.event(run, ms, Body::RunPlanned(part));
     }
 
@@ -114,8 +113,7 @@ impl World {
 
     fn estimate(&self, run: RunId, slots: u32, ms: i64) -> Estimate {
         let board = self.board(run);
-        let earlier = earlier_ms(&self.history, self.history.run(run).unwrap());
-        estimate(board, &Durations::of(board, &earlier), [Some(slots); 3], at(ms))
+        estimate(board, &Durations::of(board), [Some(slots); 3], at(ms))
     }
 
     #[track_caller]
@@ -140,7 +138,7 @@ fn nothing_measured_means_usual_times() {
     assert_eq!(world.estimate(RUN, 1, 0).remaining_ms, Some(2400));
     let nobody: Slots = [Some(1), Some(0), Some(1)];
     let board = world.board(RUN);
-    let durations = Durations::of(board, &[]);
+    let durations = Durations::of(board);
     assert_eq!(estimate(board, &durations, nobody, at(0)).remaining_ms, None, "nobody standardizes");
     // Strangers serve a stage: they may take everything at once.
     let strangers: Slots = [None, Some(1), Some(1)];
@@ -243,4 +241,73 @@ fn an_estimate_of_many_objects_is_quick_enough_to_be_made_while_a_run_goes_on() 
     let world = World::planned(RUN, &objects);
     let expected = Duration::from_millis(800) * 100_000;
     assert_eq!(u128::from(world.estimate(RUN, 8, 0).remaining_ms.unwrap()), expected.as_millis());
+}
+
+/// The objects that nobody waits for, and when each will be through.
+fn finals(world: &World, slots: u32, ms: i64) -> Vec<(u64, u64)> {
+    let board = world.board(RUN);
+    let estimate = world.estimate(RUN, slots, ms);
+    estimate.finals.iter().map(|&(i, ms)| (board.object(i).id.0, ms)).collect()
+}
+
+fn object(id: u64, parents: &[u64]) -> PlannedObject {
+    PlannedObject {
+        parents: parents.iter().copied().map(ObjectId).collect(),
+        ..PlannedObject::new(ObjectId(id), Stage::of_id(ObjectId(id)).unwrap(), Criticality::default())
+    }
+}
+
+#[test]
+fn each_final_object_has_an_end_unless_it_never_runs() {
+    let mut world = World::planned(
+        RUN,
+        &[(1001, &[]), (1002, &[]), (2001, &[1001]), (3001, &[2001]), (3002, &[1002]), (3003, &[1001])],
+    );
+    assert_eq!(finals(&world, 2, 0), [(3002, 1300), (3003, 1300), (3001, 2100)]);
+    assert_eq!(world.estimate(RUN, 2, 0).remaining_ms, Some(2100));
+    for attempt in [1, 2] {
+        world.ready(RUN, 0, 1002, attempt);
+        world.failed(RUN, 0, 1002, attempt);
+    }
+    assert_eq!(finals(&world, 2, 0), [(3003, 1300), (3001, 1900)], "3002 never runs");
+}
+
+#[test]
+fn an_estimate_goes_by_the_rules_of_the_run() {
+    let limit = |text: &str| Rules { limits: vec![text.parse().unwrap()], ..Rules::default() };
+    let planned = |rules: Rules, objects: Vec<PlannedObject>| {
+        let mut world = World::default();
+        world.plan_by(RUN, 0, rules, objects);
+        world
+    };
+    let three = || vec![object(1001, &[]), object(1002, &[]), object(3001, &[1001, 1002])];
+    let limited = planned(limit("stage=ingest:1"), three());
+    assert_eq!(limited.estimate(RUN, 8, 0).remaining_ms, Some(500 + 500 + 800), "one source at a time");
+
+    // A try waits for its turn: about four fifths of the backoff, less what it has waited already.
+    let backoff = Duration::from_secs(10);
+    let mut waiting = planned(Rules { retries: 1, backoff, ..Rules::default() }, three());
+    waiting.ready(RUN, 0, 1001, 1);
+    waiting.failed(RUN, 0, 1001, 1);
+    let soon = waiting.estimate(RUN, 8, 0).remaining_ms.unwrap();
+    assert!((6_300..=11_300).contains(&soon), "{soon}");
+    assert_eq!(waiting.estimate(RUN, 8, 2_000).remaining_ms, Some(soon - 2_000));
+
+    // What stands for a failed one lets the rest go on; where a failure stops the run nothing more starts.
+    let version = Version { at: at(-1), run_id: NEXT };
+    let loaded_before =
+        || three().into_iter().map(|object| PlannedObject { last_good: Some(version), ..object }).collect();
+    for (on_failure, expected) in
+        [(OnFailure::Continue, Some(1300)), (OnFailure::Stop, Some(0)), (OnFailure::Skip, Some(500))]
+    {
+        let mut world = planned(Rules { on_failure, ..Rules::default() }, loaded_before());
+        world.ready(RUN, 0, 1001, 1);
+        world.failed(RUN, 0, 1001, 1);
+        assert_eq!(world.estimate(RUN, 8, 0).remaining_ms, expected, "{on_failure}");
+    }
+
+    // What is reused takes no time.
+    let mut objects = three();
+    objects[0] = PlannedObject { reused: true, last_good: Some(version), ..object(1001, &[]) };
+    assert_eq!(planned(Rules::default(), objects).estimate(RUN, 1, 0).remaining_ms, Some(500 + 800));
 }

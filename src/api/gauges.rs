@@ -20,8 +20,6 @@ pub(super) struct RunGauges(Mutex<Kept>);
 #[derive(Default)]
 struct Kept {
     run: Option<RunId>,
-    /// What earlier runs measured of its objects.
-    earlier_ms: Vec<Option<u64>>,
     /// Once it is over: by what it measured, with the slots of that time.
     final_bound_seconds: Option<f64>,
 }
@@ -44,15 +42,14 @@ impl RunGauges {
         let (Some(board), Some(planned_at)) = (run.board(), run.planned_at) else { return };
         let mut kept = self.0.lock();
         if kept.run != Some(run.id) {
-            let earlier_ms = estimate::earlier_ms(&known.history, run);
-            *kept = Kept { run: Some(run.id), earlier_ms, final_bound_seconds: None };
+            *kept = Kept { run: Some(run.id), final_bound_seconds: None };
         }
         let at = run.finished.as_ref().map_or_else(Timestamp::now, |(at, _)| *at);
         let bound_seconds = if run.finished.is_some() {
             let bound = || summary::lower_bound_seconds(run, summary::slots(&known.members));
             *kept.final_bound_seconds.get_or_insert_with(bound)
         } else {
-            let durations = Durations::of(board, &kept.earlier_ms).or_so_far(board, &kept.earlier_ms, at);
+            let durations = Durations::of(board).or_so_far(board, at);
             let slots = estimate::slots(&known.members, view.now());
             let ms = estimate::estimate(board, &durations, slots, at).lower_bound_ms;
             std::time::Duration::from_millis(ms).as_secs_f64()

@@ -21,6 +21,7 @@ use super::{Answer, Ctx, Shared, blocking, json, json_bytes, views};
 use crate::domain::event::{self, RunId};
 use crate::domain::history::History;
 use crate::domain::run::Run;
+use crate::view::Known;
 
 /// The most runs in one answer: all that a history keeps.
 const MAX_RUNS: usize = 10_000;
@@ -28,6 +29,8 @@ const MAX_RUNS: usize = 10_000;
 const COSTLY: Duration = Duration::from_millis(5);
 /// … and so seldom that rendering takes no more than one part in so many of the time.
 const RENDER_SHARE: u32 = 5;
+/// The end is estimated anew no more often than this.
+const FORECAST_PACE: Duration = Duration::from_millis(200);
 
 /// Names by position in the plan of one run.
 type Names = Arc<[Option<Box<str>>]>;
@@ -42,6 +45,34 @@ pub(super) struct Renders {
     names: Mutex<Option<(PlanKey, Names)>>,
     /// The run that was rendered last.
     last: tokio::sync::Mutex<Option<Rendered>>,
+    /// The forecast that was made last.
+    forecast: Mutex<Option<Forecast>>,
+}
+
+struct Forecast {
+    plan: PlanKey,
+    at: Instant,
+    cost: Duration,
+    made: Option<Arc<views::Forecast>>,
+}
+
+/// The forecast of a run, made anew where the last one is old enough.
+fn forecast(shared: &Shared, known: &Known, run: &Run, now: Timestamp) -> Option<Arc<views::Forecast>> {
+    if run.finished.is_some() {
+        return None;
+    }
+    let mut kept = shared.renders.forecast.lock();
+    let plan = (run.id, run.planned_at);
+    if let Some(last) = &*kept
+        && last.plan == plan
+        && last.at.elapsed() < FORECAST_PACE.max(last.cost * RENDER_SHARE)
+    {
+        return last.made.clone();
+    }
+    let at = Instant::now();
+    let made = views::Forecast::of(run, &known.members, shared.api.view.now(), now).map(Arc::new);
+    *kept = Some(Forecast { plan, at, cost: at.elapsed(), made: made.clone() });
+    made
 }
 
 struct Rendered {
@@ -180,7 +211,9 @@ fn render_some(shared: &Shared, id: RunId, states: views::States) -> Result<Vec<
     let json = shared.api.view.read(|known| {
         if let Some(run) = known.history.run(id).filter(|run| is_known(run)) {
             let names = views::some_names(run, states);
-            return Some(serde_json::to_vec(&views::RunDetail::of_some(run, &names, now, states)));
+            let forecast = forecast(shared, known, run, now);
+            let detail = views::RunDetail::of_some(run, &names, forecast.as_deref(), now, states);
+            return Some(serde_json::to_vec(&detail));
         }
         let summary = known.history.summaries().rev().find(|summary| summary.run_id == id)?;
         Some(serde_json::to_vec(&views::RunDetail::of_summary(summary)))
@@ -193,7 +226,8 @@ fn render(shared: &Shared, id: RunId) -> Result<Vec<u8>, Problem> {
     let now = Timestamp::now();
     let json = shared.api.view.read(|known| {
         if let Some(run) = known.history.run(id).filter(|run| is_known(run)) {
-            return Some(serde_json::to_vec(&views::RunDetail::of(run, &names, now)));
+            let forecast = forecast(shared, known, run, now);
+            return Some(serde_json::to_vec(&views::RunDetail::of(run, &names, forecast.as_deref(), now)));
         }
         let summary = known.history.summaries().rev().find(|summary| summary.run_id == id)?;
         Some(serde_json::to_vec(&views::RunDetail::of_summary(summary)))

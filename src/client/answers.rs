@@ -5,7 +5,7 @@ use serde::Deserialize;
 use super::text;
 use crate::domain::attempt::Mark;
 use crate::domain::event::{Counts, RunId};
-use crate::domain::object::{ObjectId, Stage};
+use crate::domain::object::{Criticality, ObjectId, Stage};
 use crate::domain::problem::Problem;
 use crate::progress::Standing;
 
@@ -85,6 +85,35 @@ pub struct RunDetail {
     /// What is wrong with its catalogue.
     #[serde(default)]
     pub problems: Vec<Problem>,
+    /// When it will be over, while it goes on.
+    pub estimate: Option<Estimate>,
+}
+
+/// When a run will be over.
+#[derive(Debug, Deserialize)]
+pub struct Estimate {
+    /// When; none: nobody can say.
+    pub ends_at: Option<String>,
+    /// The objects that nobody waits for and that are not through, the earliest first; some where there are many.
+    #[serde(default)]
+    pub final_objects: Vec<FinalObject>,
+    /// How many there are of these in all.
+    #[serde(default)]
+    pub final_objects_left: usize,
+}
+
+/// When an object that nobody waits for will be through.
+#[derive(Debug, Deserialize)]
+pub struct FinalObject {
+    /// Its id.
+    pub id: ObjectId,
+    /// Its name.
+    pub name: Option<String>,
+    /// How urgent it is.
+    #[serde(default)]
+    pub criticality: Criticality,
+    /// When.
+    pub estimated_end: String,
 }
 
 /// How many objects of a stage stand how.

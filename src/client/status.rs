@@ -6,14 +6,14 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::value::RawValue;
 
-use super::answers::{Object, RunDetail, RunLine, StageCounts, Workers};
+use super::answers::{Estimate, Object, RunDetail, RunLine, StageCounts, Workers};
 use super::http::{Failure, Server, segment};
 use super::{events, text, write};
 use crate::cli::Output;
 use crate::cli::client::StatusArgs;
 use crate::domain::attempt::Mark;
 use crate::domain::event::{Counts, RunId};
-use crate::domain::object::{ObjectId, Stage};
+use crate::domain::object::{Criticality, ObjectId, Stage};
 use crate::exit::Exit;
 use crate::summary::reused_text;
 
@@ -21,6 +21,8 @@ use crate::summary::reused_text;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// A list shows so many objects; the rest are counted.
 const LISTED: usize = 20;
+/// So many final objects are told when they end.
+const LISTED_FINALS: usize = 10;
 
 /// Shows how a run stands.
 pub async fn status(args: StatusArgs) -> anyhow::Result<Exit> {
@@ -171,6 +173,10 @@ fn human(
     if let Some(took) = line.duration_seconds {
         writeln!(out, "  {} {}", if is_over { "took" } else { "running for" }, text::seconds(took))?;
     }
+    let estimate = run.estimate.as_ref().filter(|_| !is_over);
+    if let Some(ends_at) = estimate.and_then(|estimate| estimate.ends_at.as_deref()) {
+        writeln!(out, "  ends about {}", text::about(ends_at, now))?;
+    }
     if let Some(before) = before {
         writeln!(out, "  waits for its turn: run {before} is under way")?;
     }
@@ -184,6 +190,9 @@ fn human(
         {
             let objects = text::counted(counts.ready, "object waits", "objects wait");
             writeln!(out, "\nno worker serves {}: {objects} for one", counts.stage)?;
+        }
+        if let Some(estimate) = estimate {
+            finals(out, estimate, now)?;
         }
         list(out, run, "running", |object| {
             let last = object.attempts.last();
@@ -208,6 +217,30 @@ fn human(
     list_of(out, "marked", run.objects.iter().filter(|object| object.marked.is_some()), |object| {
         object.marked.as_ref().map(|mark| text::clean(&mark.text())).unwrap_or_default()
     })
+}
+
+/// When the final objects will be through: the earliest, and among equals the most critical, first.
+fn finals(out: &mut dyn Write, estimate: &Estimate, now: Timestamp) -> io::Result<()> {
+    if estimate.final_objects.is_empty() {
+        return Ok(());
+    }
+    let mut table = text::Table::new("  ", &[">", "", ""]);
+    for object in estimate.final_objects.iter().take(LISTED_FINALS) {
+        let name = object.name.as_deref().map(text::clean).unwrap_or_default();
+        let ends = format!("ends about {}", text::about(&object.estimated_end, now));
+        let criticality = match object.criticality {
+            Criticality::High => ", high criticality",
+            Criticality::Medium | Criticality::Low => "",
+        };
+        table.row(vec![object.id.to_string(), name, ends + criticality]);
+    }
+    writeln!(out, "\nfinal objects")?;
+    table.write(out)?;
+    let more = estimate.final_objects_left.saturating_sub(LISTED_FINALS);
+    if more > 0 {
+        writeln!(out, "  and {more} more: --output json has them")?;
+    }
+    Ok(())
 }
 
 /// By which rules the run goes, where they are not the plainest.

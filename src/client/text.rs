@@ -53,6 +53,23 @@ pub fn ago(text: &str, now: Timestamp) -> Option<f64> {
     Some(now.duration_since(at).as_secs_f64().max(0.0))
 }
 
+/// An instant of the API that is still to come, in local time to the minute, or to the second where it is near, and how long
+/// that is from now: `03:12 (in 4 min)`.
+pub fn about(text: &str, now: Timestamp) -> String {
+    let Ok(at) = text.parse::<Timestamp>() else { return clean(text) };
+    let left = at.duration_since(now).as_secs_f64();
+    let (zone, format) = (TimeZone::system(), if left < 120.0 { "%H:%M:%S" } else { "%H:%M" });
+    let (local, today) = (at.to_zoned_datetime(zone.clone()), now.to_zoned_datetime(zone).date());
+    let day = if local.date() == today { String::new() } else { local.strftime("%m-%d ").to_string() };
+    let left = match left {
+        ..0.5 => return format!("{day}{} (any moment)", local.strftime(format)),
+        ..60.0 => format!("{left:.0} s"),
+        ..5_400.0 => format!("{:.0} min", left / 60.0),
+        _ => seconds(left),
+    };
+    format!("{day}{} (in {left})", local.strftime(format))
+}
+
 /// Somebody else's text on one line of a terminal: nothing in it moves the cursor or changes a colour.
 pub fn clean(text: &str) -> String {
     text.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
@@ -145,6 +162,22 @@ mod tests {
         for (given, said) in table {
             assert_eq!(seconds(given), said);
         }
+    }
+
+    #[test]
+    fn what_is_to_come_is_told_with_how_long_that_is() {
+        let now: Timestamp = "2026-11-24T14:00:00Z".parse().unwrap();
+        let table = [
+            ("2026-11-24T14:00:20Z", "(in 20 s)"),
+            ("2026-11-24T14:04:10Z", "(in 4 min)"),
+            ("2026-11-24T16:30:00Z", "(in 2 h 30 min)"),
+            ("2026-11-24T13:59:59Z", "(any moment)"),
+        ];
+        for (at, said) in table {
+            let told = about(at, now);
+            assert!(told.ends_with(said), "{told}");
+        }
+        assert_eq!(about("soon\n", now), "soon");
     }
 
     #[test]

@@ -67,21 +67,8 @@ impl Board {
     ) -> Result<Board, Cycle> {
         let n = objects.len();
         let index: FxHashMap<ObjectId, u32> = (0..).zip(&objects).map(|(i, object)| (object.id, i)).collect();
-        let edges = (0..).zip(&objects).flat_map(|(child, object)| {
-            object
-                .parents
-                .iter()
-                .filter_map(|parent| index.get(parent).copied())
-                .map(move |parent| (parent, child))
-        });
-        let graph = Graph::new(n, edges)?;
-        let expected = expected_ms(&objects);
-        let ahead = graph.path_ahead(|i| expected[i]);
-        let mut by_rank: Vec<u32> = (0..).take(n).collect();
-        by_rank.sort_by_key(|&i| {
-            let object = &objects[i as usize];
-            (std::cmp::Reverse((object.criticality, ahead[i as usize])), object.id)
-        });
+        let graph = Graph::new(n, edges(&objects, &index))?;
+        let by_rank = by_rank(&objects, &graph);
         let mut rank = vec![0; n];
         for (place, &i) in (0..).zip(&by_rank) {
             rank[i as usize] = place;
@@ -412,9 +399,42 @@ impl Board {
     }
 }
 
+/// The dependencies among these objects, as (parent, child), by their positions.
+fn edges<'a>(
+    objects: &'a [PlannedObject],
+    index: &'a FxHashMap<ObjectId, u32>,
+) -> impl Iterator<Item = (u32, u32)> + 'a {
+    (0..).zip(objects).flat_map(|(child, object)| {
+        let parents = object.parents.iter().filter_map(|parent| index.get(parent).copied());
+        parents.map(move |parent| (parent, child))
+    })
+}
+
+/// The graph of these objects; none: they depend on each other in a circle.
+pub(super) fn graph_of(objects: &[PlannedObject]) -> Option<Graph> {
+    let index: FxHashMap<ObjectId, u32> = (0..).zip(objects).map(|(i, object)| (object.id, i)).collect();
+    Graph::new(objects.len(), edges(objects, &index)).ok()
+}
+
+/// The objects by urgency: the most critical first; among these in the turns that the plan says, or where it says none
+/// the longest path ahead first; then by id.
+fn by_rank(objects: &[PlannedObject], graph: &Graph) -> Vec<u32> {
+    let has_turns = objects.iter().all(|object| object.turn.is_some());
+    let expected = expected_ms(objects);
+    let ahead = if has_turns { Vec::new() } else { graph.path_ahead(|i| expected[i]) };
+    let mut by_rank: Vec<u32> = (0..).take(objects.len()).collect();
+    by_rank.sort_by_key(|&i| {
+        let object = &objects[i as usize];
+        let turn = object.turn.filter(|_| has_turns);
+        let ahead = ahead.get(i as usize).copied().unwrap_or(0);
+        (std::cmp::Reverse(object.criticality), turn, std::cmp::Reverse(ahead), object.id)
+    });
+    by_rank
+}
+
 /// How long each object is expected to take, in milliseconds: as an earlier run measured, else as those of its stage take on
 /// average that were measured, else as is usual for its stage. What is reused takes no time.
-fn expected_ms(objects: &[PlannedObject]) -> Vec<u64> {
+pub(super) fn expected_ms(objects: &[PlannedObject]) -> Vec<u64> {
     let mut sums = [(0_u64, 0_u64); Stage::ALL.len()];
     for object in objects {
         if let Some(ms) = object.expected_ms {

@@ -1,19 +1,15 @@
 //! When a run will be over: what is left of it, laid on the slots that there are, most urgent first, as the scheduler would.
 //!
-//! How long an object takes is what this run measured, else what an earlier one did, else what its stage usually takes.
-//! Pure: it reads no clock and guesses nothing about failures to come.
-
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+//! How long an object takes is what this run measured, else what an earlier one did, which the plan says, else what its stage
+//! usually takes. Pure: it reads no clock and guesses nothing about failures to come.
 
 use jiff::Timestamp;
 
 use super::attempt::Phase;
 use super::board::Board;
-use super::history::History;
 use super::member::{Members, Mono, WorkerState};
-use super::object::{ObjectId, Stage};
-use super::run::Run;
+use super::object::Stage;
+use super::packing::{Line, NEVER, Net, Opening, Packing};
 
 /// A running object that has taken longer than expected is expected to take this much of its time once more.
 const OVERTIME: f64 = 0.1;
@@ -25,6 +21,9 @@ pub struct Durations(Vec<u64>);
 /// How many objects each stage can run at once; none: nobody knows, because strangers serve it.
 pub type Slots = [Option<u32>; Stage::ALL.len()];
 
+/// A number for [`super::rules::Rules::wait`] that makes a wait of about the usual length.
+const ORDINARY: u64 = 1;
+
 /// When a run will be over.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Estimate {
@@ -34,21 +33,9 @@ pub struct Estimate {
     pub lower_bound_ms: u64,
     /// The longest chain of objects that wait for one another, as positions, first to last.
     pub critical_path: Vec<usize>,
-}
-
-/// What earlier runs measured of the objects of this plan, in milliseconds: the latest run that loaded an object counts.
-pub fn earlier_ms(history: &History, run: &Run) -> Vec<Option<u64>> {
-    let Some(board) = run.board() else { return Vec::new() };
-    let mut earlier: Vec<&Run> = history.runs().into_iter().filter(|other| other.id != run.id).collect();
-    earlier.retain(|other| other.planned_at.is_some() && other.planned_at < run.planned_at);
-    earlier.sort_by_key(|other| Reverse(other.planned_at));
-    let measured = |id: ObjectId| {
-        earlier.iter().find_map(|other| {
-            let board = other.board()?;
-            measured_ms(board, board.position(id)?)
-        })
-    };
-    board.objects().iter().map(|object| measured(object.id)).collect()
+    /// The objects that nobody waits for and that are not through, as positions, and in how many milliseconds each is: the
+    /// earliest first. Left out is what will never run, or waits for something that nobody serves.
+    pub finals: Vec<(usize, u64)>,
 }
 
 fn measured_ms(board: &Board, i: usize) -> Option<u64> {
@@ -69,10 +56,10 @@ fn ms(seconds: f64) -> u64 {
 }
 
 impl Durations {
-    /// What is expected of each object; `earlier` is what earlier runs measured, by position, and may be empty.
-    pub fn of(board: &Board, earlier: &[Option<u64>]) -> Durations {
+    /// What is expected of each object.
+    pub fn of(board: &Board) -> Durations {
         let measured: Vec<Option<u64>> =
-            (0..board.len()).map(|i| measured_ms(board, i).or(earlier.get(i).copied().flatten())).collect();
+            (0..board.len()).map(|i| measured_ms(board, i).or(board.object(i).expected_ms)).collect();
         let mut sums = [(0_u64, 0_u64); Stage::ALL.len()];
         for (ms, object) in measured.iter().zip(board.objects()) {
             if let Some(ms) = ms {
@@ -86,15 +73,19 @@ impl Durations {
         };
         let usual = Stage::ALL.map(usual);
         let expected = measured.iter().zip(board.objects());
-        Durations(expected.map(|(ms, object)| ms.unwrap_or(usual[object.stage.index()])).collect())
+        let expected = expected.map(|(ms, object)| match object.reused {
+            true => 0,
+            false => ms.unwrap_or(usual[object.stage.index()]),
+        });
+        Durations(expected.collect())
     }
 
     /// The same, where an object that nobody ever measured takes at least as long as it has been running by now: its stage's
     /// usual time says little of it.
     #[must_use]
-    pub fn or_so_far(mut self, board: &Board, earlier: &[Option<u64>], now: Timestamp) -> Durations {
+    pub fn or_so_far(mut self, board: &Board, now: Timestamp) -> Durations {
         for (i, expected) in self.0.iter_mut().enumerate() {
-            if board.phase(i) == Phase::Running && earlier.get(i).copied().flatten().is_none() {
+            if board.phase(i) == Phase::Running && board.object(i).expected_ms.is_none() {
                 *expected = ran_ms(board, i, now).max(*expected);
             }
         }
@@ -124,118 +115,82 @@ pub fn slots(members: &Members, now: Mono) -> Slots {
 /// The estimate for a run with this board, at this time. What will never run, because an ancestor failed, takes no time and is
 /// on no path.
 pub fn estimate(board: &Board, durations: &Durations, slots: Slots, now: Timestamp) -> Estimate {
-    let rest = Rest::of(board, durations, slots, now);
-    let takes_ms = |i: usize| if rest.doomed[i] { 0 } else { durations.ms(i) };
+    let lost = lost(board);
+    let takes_ms = |i: usize| if lost[i] { 0 } else { durations.ms(i) };
     let (path_ms, mut critical_path) = board.graph().critical_path(takes_ms);
-    // All that comes after something doomed is doomed too.
-    critical_path.retain(|&i| !rest.doomed[i]);
-    let bound = |stage: Stage| {
-        let of_stage = (0..board.len()).filter(|&i| board.object(i).stage == stage);
-        let work: u64 = of_stage.map(takes_ms).sum();
-        slots[stage.index()].filter(|&slots| slots > 0).map_or(0, |slots| work / u64::from(slots))
+    critical_path.retain(|&i| !lost[i]);
+    let mut work = [0_u64; Stage::ALL.len()];
+    for i in 0..board.len() {
+        let of_stage = &mut work[board.object(i).stage.index()];
+        *of_stage = of_stage.saturating_add(takes_ms(i));
+    }
+    let bound = |(work, slots): (u64, Option<u32>)| {
+        slots.filter(|&slots| slots > 0).map_or(0, |slots| work / u64::from(slots))
     };
-    let lower_bound_ms = Stage::ALL.into_iter().map(bound).fold(path_ms, u64::max);
-    Estimate { remaining_ms: rest.run(), lower_bound_ms, critical_path }
+    let lower_bound_ms = work.into_iter().zip(slots).map(bound).fold(path_ms, u64::max);
+
+    let net = Net::of(board.graph());
+    let packing = Packing { net: &net, ms: &durations.0, classes: board.classes(), slots };
+    let ranks: Vec<u64> = (0..board.len()).map(|i| u64::from(board.rank(i))).collect();
+    let laid = packing.lay(Line::Keys(&ranks), &opening(board, durations, &lost, now));
+    let is_left = |i: &usize| net.children(*i).len() == 0 && laid.ends[*i] != NEVER;
+    let mut finals: Vec<(usize, u64)> = (0..board.len()).filter(is_left).map(|i| (i, laid.ends[i])).collect();
+    finals.sort_by_key(|&(i, ms)| (ms, std::cmp::Reverse(board.object(i).criticality), i));
+    Estimate { remaining_ms: laid.complete.then_some(laid.end_ms), lower_bound_ms, critical_path, finals }
 }
 
-/// What is left of a run, on a virtual clock that starts at 0.
-struct Rest<'a> {
-    board: &'a Board,
-    durations: &'a Durations,
-    /// How many of its parents each object waits for.
-    unmet: Vec<u32>,
-    /// Never to run: an ancestor failed.
-    doomed: Vec<bool>,
-    free: Slots,
-    /// Ready objects by stage, the most urgent first.
-    ready: [BinaryHeap<Reverse<(u32, usize)>>; Stage::ALL.len()],
-    /// Running objects by their end.
-    ends: BinaryHeap<Reverse<(u64, usize)>>,
-}
-
-impl<'a> Rest<'a> {
-    fn of(board: &'a Board, durations: &'a Durations, slots: Slots, now: Timestamp) -> Rest<'a> {
-        let n = board.len();
-        let mut rest = Rest {
-            board,
-            durations,
-            unmet: vec![0; n],
-            doomed: vec![false; n],
-            free: slots,
-            ready: Default::default(),
-            ends: BinaryHeap::new(),
+/// What is never to run: an ancestor failed, or the run starts nothing more.
+fn lost(board: &Board) -> Vec<bool> {
+    let mut lost = vec![false; board.len()];
+    for &i in board.graph().order() {
+        let i = i as usize;
+        lost[i] = match board.phase(i) {
+            Phase::Failed => true,
+            Phase::Loaded | Phase::Running => false,
+            _ if board.is_stopped() => true,
+            // One that was skipped may run after all, once nothing stands in its way any more.
+            Phase::Waiting | Phase::Skipped => {
+                board.parents(i).any(|parent| lost[parent] && !board.stands_in(parent))
+            }
+            Phase::Ready | Phase::Retrying => false,
         };
-        for &i in board.graph().order() {
-            let i = i as usize;
-            let phase = board.phase(i);
-            rest.doomed[i] = phase.dooms_children()
-                || (phase == Phase::Waiting && board.parents(i).any(|parent| rest.doomed[parent]));
-            let unmet = board.parents(i).filter(|&parent| board.phase(parent) != Phase::Loaded).count();
-            rest.unmet[i] = u32::try_from(unmet).unwrap_or(u32::MAX);
-            if rest.doomed[i] {
-                continue;
-            }
-            match phase {
-                Phase::Running => {
-                    rest.take_slot(board.object(i).stage);
-                    rest.ends.push(Reverse((rest.left_ms(i, now), i)));
-                }
-                Phase::Ready | Phase::Retrying => rest.offer(i),
-                Phase::Waiting if unmet == 0 => rest.offer(i),
-                _ => {}
-            }
-        }
-        rest
     }
+    lost
+}
 
-    /// How much longer a running object is expected to run.
-    fn left_ms(&self, i: usize, now: Timestamp) -> u64 {
-        let expected = self.durations.ms(i);
-        let ran = ran_ms(self.board, i, now);
-        #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-        let overtime = (expected as f64 * OVERTIME) as u64;
-        expected.checked_sub(ran).unwrap_or(overtime)
-    }
-
-    fn offer(&mut self, i: usize) {
-        self.ready[self.board.object(i).stage.index()].push(Reverse((self.board.rank(i), i)));
-    }
-
-    fn take_slot(&mut self, stage: Stage) {
-        if let Some(free) = &mut self.free[stage.index()] {
-            *free = free.saturating_sub(1);
+/// How the run stands, for a clock that starts at 0.
+fn opening(board: &Board, durations: &Durations, lost: &[bool], now: Timestamp) -> Opening {
+    let mut opening = Opening::default();
+    for i in 0..board.len() {
+        let phase = board.phase(i);
+        let waits_for = |parent: &usize| board.phase(*parent) != Phase::Loaded && !lost[*parent];
+        let unmet = board.parents(i).filter(waits_for).count();
+        opening.unmet.push(u32::try_from(unmet).unwrap_or(u32::MAX));
+        opening.out.push(lost[i] || phase == Phase::Loaded || phase == Phase::Running);
+        match phase {
+            Phase::Running => opening.running.push((left_ms(board, durations, i, now), i)),
+            Phase::Retrying if !lost[i] => opening.later.push((wait_ms(board, i, now), i)),
+            Phase::Ready => opening.unmet[i] = 0,
+            _ => {}
         }
     }
+    opening
+}
 
-    /// Starts whatever has a slot.
-    fn fill(&mut self, now_ms: u64) {
-        for stage in Stage::ALL {
-            while self.free[stage.index()].is_none_or(|free| free > 0) {
-                let Some(Reverse((_, i))) = self.ready[stage.index()].pop() else { break };
-                self.take_slot(stage);
-                self.ends.push(Reverse((now_ms.saturating_add(self.durations.ms(i)), i)));
-            }
-        }
-    }
+/// How much longer a running object is expected to run.
+fn left_ms(board: &Board, durations: &Durations, i: usize, now: Timestamp) -> u64 {
+    let expected = durations.ms(i);
+    let ran = ran_ms(board, i, now);
+    #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    let overtime = (expected as f64 * OVERTIME) as u64;
+    expected.checked_sub(ran).unwrap_or(overtime)
+}
 
-    /// Runs it to its end; none: something is left that nobody serves.
-    fn run(mut self) -> Option<u64> {
-        let mut now_ms = 0;
-        loop {
-            self.fill(now_ms);
-            let Some(Reverse((at, i))) = self.ends.pop() else { break };
-            now_ms = at;
-            if let Some(free) = &mut self.free[self.board.object(i).stage.index()] {
-                *free += 1;
-            }
-            for child in self.board.children(i) {
-                self.unmet[child] = self.unmet[child].saturating_sub(1);
-                if self.unmet[child] == 0 && !self.doomed[child] && self.board.phase(child) == Phase::Waiting
-                {
-                    self.offer(child);
-                }
-            }
-        }
-        self.ready.iter().all(BinaryHeap::is_empty).then_some(now_ms)
-    }
+/// About how much longer a failed object waits for its next try.
+fn wait_ms(board: &Board, i: usize, now: Timestamp) -> u64 {
+    let attempts = board.attempts(i);
+    let failed_at = attempts.last().and_then(|last| Some(last.answer.as_ref()?.at));
+    let waited = failed_at.map_or(0.0, |at| now.duration_since(at).as_secs_f64());
+    let wait = board.rules().wait(attempts.failures(), ORDINARY);
+    u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).saturating_sub(ms(waited.max(0.0)))
 }

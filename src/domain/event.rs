@@ -130,6 +130,10 @@ pub struct PlannedObject {
     /// How long it took in an earlier run, in milliseconds: how urgent it is follows from that too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected_ms: Option<u64>,
+    /// When its turn comes among all objects of the run that are equally critical, 0 for the first. Where any object has none,
+    /// the longest path ahead comes first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub turn: Option<u32>,
     /// The last time that an earlier run loaded it: what is there if it fails now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_good: Option<Version>,
@@ -150,6 +154,7 @@ impl PlannedObject {
             parents: Vec::new(),
             satisfied: Vec::new(),
             expected_ms: None,
+            turn: None,
             last_good: None,
             reused: false,
             entry: None,

@@ -538,6 +538,7 @@ mod tests {
                     parents: vec![ObjectId(1001)],
                     satisfied: vec![ObjectId(1009)],
                     expected_ms: Some(1_234),
+                    turn: Some(7),
                     last_good: Some(Version { at: Timestamp::UNIX_EPOCH, run_id: RunId(Uuid::from_u128(9)) }),
                     reused: true,
                     entry: entry.clone(),

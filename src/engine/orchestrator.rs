@@ -13,6 +13,7 @@ use uuid::Uuid;
 use super::clockwork::Clockwork;
 use super::follower::Follower;
 use crate::domain::envelope::Envelope;
+use crate::domain::estimate;
 use crate::domain::event::{Body, Event, PlannedObject, Request, RunId};
 use crate::domain::leader::{Candidate, Role};
 use crate::domain::limit;
@@ -21,6 +22,7 @@ use crate::domain::prepare;
 use crate::domain::problem::{Problem, Problems};
 use crate::domain::rules::Rules;
 use crate::domain::scheduler::{Decision, Now, Scheduler, Settings};
+use crate::domain::turns;
 use crate::log::{Log, LogError, NewRecord};
 use crate::planning::{Planning, problems_json};
 use crate::telemetry;
@@ -333,15 +335,20 @@ impl Orchestrator {
                 for warning in &warnings {
                     tracing::warn!("{warning}");
                 }
-                let rules = self.view.read(|known| {
+                let (rules, slots) = self.view.read(|known| {
                     let rules = prepare::rules(&known.history, &self.rules, &request);
                     prepare::recall(&known.history, &mut objects, &rules, request.fresh, now.wall);
-                    rules
+                    (rules, estimate::slots(&known.members, now.mono))
                 });
                 // A run of some objects need not have any that a limit is meant for.
                 if request.targets.is_empty() && request.exclude.is_empty() && request.retry_of.is_none() {
                     limit::idle(&objects, &rules.limits).iter().for_each(|odd| tracing::warn!("{odd}"));
                 }
+                let (objects, rules) = tokio::task::spawn_blocking(move || {
+                    turns::set(&mut objects, &rules, slots);
+                    (objects, rules)
+                })
+                .await?;
                 scheduler.planned(now, run, position, &rules, objects)
             }
             Err((reason, problems)) => {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use rustc_hash::FxHashMap;
 
 use super::{Failure, Handler, Outcome, Task};
 use crate::domain::object::ObjectId;
@@ -22,20 +23,23 @@ pub struct Simulate {
     ///
     /// [`Stage::usual_ms`]: crate::domain::object::Stage::usual_ms
     pub delay: Option<Duration>,
+    /// How long some of them take, whatever the others do.
+    pub delays: FxHashMap<ObjectId, Duration>,
     /// The objects that fail, at every attempt.
     pub fail: BTreeSet<ObjectId>,
 }
 
 impl Default for Simulate {
     fn default() -> Simulate {
-        Simulate { delay: None, fail: BTreeSet::from([DEFAULT_FAIL]) }
+        Simulate { delay: None, delays: FxHashMap::default(), fail: BTreeSet::from([DEFAULT_FAIL]) }
     }
 }
 
 #[async_trait]
 impl Handler for Simulate {
     async fn handle(&self, task: &Task) -> Outcome {
-        let delay = self.delay.unwrap_or_else(|| Duration::from_millis(task.stage.usual_ms()));
+        let own = self.delays.get(&task.object).copied().or(self.delay);
+        let delay = own.unwrap_or_else(|| Duration::from_millis(task.stage.usual_ms()));
         if !delay.is_zero() {
             tokio::time::sleep(delay).await;
         }
@@ -43,7 +47,7 @@ impl Handler for Simulate {
     }
 
     fn is_instant(&self) -> bool {
-        self.delay == Some(Duration::ZERO)
+        self.delay == Some(Duration::ZERO) && self.delays.is_empty()
     }
 }
 
@@ -92,13 +96,18 @@ mod tests {
                 assert_eq!(task.stage.usual_ms(), usual_ms);
                 assert!(quick.handle(&task).await.is_ok());
             }
+            let own = [(ObjectId(1001), Duration::ZERO)].into_iter().collect();
+            let own = Simulate { delays: own, ..Simulate::default() };
+            assert!(own.handle(&task(1001)).now_or_never().is_some(), "it has a delay of its own");
+            assert!(own.handle(&task(1002)).now_or_never().is_none());
+            assert!(!Simulate { delay: Some(Duration::ZERO), ..own }.is_instant());
         });
     }
 
     #[test]
     fn the_objects_that_fail_can_be_chosen() {
         let fail = BTreeSet::from([ObjectId(1002)]);
-        let simulate = Simulate { delay: Some(Duration::ZERO), fail };
+        let simulate = Simulate { delay: Some(Duration::ZERO), fail, ..Simulate::default() };
         assert!(matches!(simulate.handle(&task(1002)).now_or_never(), Some(Err(_))));
         assert!(matches!(simulate.handle(&task(2005)).now_or_never(), Some(Ok(None))));
     }

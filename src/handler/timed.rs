@@ -56,7 +56,7 @@ mod tests {
     const SHORT: Duration = Duration::from_millis(1);
 
     async fn check(delay: Duration, own: Option<Duration>, of_task: Option<Duration>, error: Option<&str>) {
-        let simulate = Simulate { delay: Some(delay), fail: Default::default() };
+        let simulate = Simulate { delay: Some(delay), fail: Default::default(), ..Simulate::default() };
         let task = Task {
             object: ObjectId(1001),
             stage: Stage::Ingest,

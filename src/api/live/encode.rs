@@ -70,7 +70,6 @@ pub(super) struct Encoder {
     /// Its end was told.
     over: bool,
     names: Names,
-    earlier: Vec<Option<u64>>,
     estimate: Option<EstimateView>,
     estimated: Option<(Instant, Duration)>,
 }
@@ -115,7 +114,6 @@ impl Encoder {
             let mut anew = false;
             if self.plan != run.plan_key() {
                 *self = Encoder { plan: run.plan_key(), ..Encoder::default() };
-                self.earlier = estimate::earlier_ms(&known.history, run);
                 anew = true;
             }
             let ended = run.finished.is_some() && !self.over;
@@ -210,7 +208,7 @@ impl Encoder {
             return;
         }
         let began = Instant::now();
-        let durations = Durations::of(board, &self.earlier);
+        let durations = Durations::of(board);
         let slots = estimate::slots(&known.members, view.now());
         let at = Timestamp::now();
         let estimate = estimate::estimate(board, &durations, slots, at);

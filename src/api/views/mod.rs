@@ -12,7 +12,9 @@ mod workers;
 
 pub(super) use dag::{Dag, DagSize};
 pub(super) use object::ObjectDetail;
-pub(super) use run::{EstimateView, LiveRun, RunDetail, RunView, RunsView, States, Wanted, runs, some_names};
+pub(super) use run::{
+    EstimateView, Forecast, LiveRun, RunDetail, RunView, RunsView, States, Wanted, runs, some_names,
+};
 pub(super) use schedule::ScheduleView;
 pub(super) use workers::{WorkersView, signature};
 

@@ -40,6 +40,10 @@ pub(in crate::api) struct ObjectView<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, format = DateTime)]
     next_try_at: Option<String>,
+    /// When it will be through, if nobody waits for it and it is not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String, format = DateTime)]
+    estimated_end: Option<&'a str>,
     attempts: Vec<AttemptView<'a>>,
 }
 
@@ -86,6 +90,7 @@ impl<'a> ObjectView<'a> {
         board: &'a Board,
         i: usize,
         names: &'a [Option<Box<str>>],
+        estimated_end: Option<&'a str>,
     ) -> ObjectView<'a> {
         let object = board.object(i);
         let attempts = board.attempts(i);
@@ -101,6 +106,7 @@ impl<'a> ObjectView<'a> {
             reused: attempts.reused(),
             marked: attempts.marked(),
             next_try_at: run.next_try_at(board, i).map(time_text),
+            estimated_end,
             attempts: attempts.all().iter().map(|attempt| AttemptView::of(run, attempt)).collect(),
         }
     }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use rustc_hash::FxHashMap;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use utoipa::openapi::{Object, RefOr, Schema, Type};
@@ -12,11 +13,12 @@ use super::object::ObjectView;
 use crate::api::ask::list;
 use crate::domain::attempt::Phase;
 use crate::domain::board::Board;
-use crate::domain::estimate::Estimate;
+use crate::domain::estimate::{self, Durations, Estimate, estimate};
 use crate::domain::event::{Counts, RunId, name_of, time_text};
 use crate::domain::explain::RunState;
 use crate::domain::history::{History, Summary};
-use crate::domain::object::{ObjectId, Stage};
+use crate::domain::member::{Members, Mono};
+use crate::domain::object::{Criticality, ObjectId, Stage};
 use crate::domain::problem::Problem;
 use crate::domain::rules::{OnFailure, Rules, duration_text};
 use crate::domain::run::Run;
@@ -187,6 +189,10 @@ pub(in crate::api) struct RunDetail<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Vec<Problem>)]
     problems: Option<&'a RawValue>,
+    /// When it will be over, while it goes on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = EstimateView)]
+    estimate: Option<&'a EstimateView>,
     objects: Vec<ObjectView<'a>>,
 }
 
@@ -277,9 +283,11 @@ impl<'a> LiveRun<'a> {
 }
 
 /// When a run will be over, and what that hangs on.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = Estimate)]
 pub(in crate::api) struct EstimateView {
-    /// When it will be over; none where it is over, or where nobody serves a stage that has objects left.
+    /// When it will be over; null where it is over or paused, or where nobody serves a stage that has objects left.
+    #[schema(format = DateTime)]
     ends_at: Option<String>,
     /// From the estimate until then.
     remaining_seconds: Option<f64>,
@@ -287,25 +295,74 @@ pub(in crate::api) struct EstimateView {
     lower_bound_seconds: f64,
     /// The longest chain of objects that wait for one another, first to last, at most a thousand of them.
     critical_path: Vec<ObjectId>,
+    /// The objects that nobody waits for and that are not through, the earliest first, at most a hundred of them.
+    final_objects: Vec<FinalView>,
+    /// How many there are of these in all.
+    final_objects_left: usize,
+}
+
+/// When an object that nobody waits for will be through.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = FinalObject)]
+struct FinalView {
+    id: ObjectId,
+    name: Option<Box<str>>,
+    criticality: Criticality,
+    #[schema(format = DateTime)]
+    estimated_end: String,
 }
 
 impl EstimateView {
     /// The view of an estimate that was made at this time.
     pub(in crate::api) fn of(run: &Run, board: &Board, estimate: &Estimate, at: Timestamp) -> EstimateView {
         const MOST: usize = 1000;
-        let remaining = estimate.remaining_ms.filter(|_| run.finished.is_none());
+        const MOST_FINALS: usize = 100;
+        let goes_on = run.finished.is_none() && run.paused().is_none();
+        let remaining = estimate.remaining_ms.filter(|_| goes_on);
         #[allow(clippy::cast_precision_loss, reason = "seconds with a fraction")]
         let seconds = |ms: u64| ms as f64 / 1000.0;
-        let ends_at = |ms| at.checked_add(Duration::from_millis(ms)).ok().map(time_text);
+        let finals: &[(usize, u64)] = if goes_on { &estimate.finals } else { &[] };
+        let of_final = |&(i, ms): &(usize, u64)| {
+            let object = board.object(i);
+            Some(FinalView {
+                id: object.id,
+                name: name_of(&object.entry),
+                criticality: object.criticality,
+                estimated_end: time_text(in_ms(at, ms)?),
+            })
+        };
         EstimateView {
-            ends_at: remaining.and_then(ends_at),
+            ends_at: remaining.and_then(|ms| in_ms(at, ms)).map(time_text),
             remaining_seconds: remaining.map(seconds),
             lower_bound_seconds: seconds(estimate.lower_bound_ms),
             critical_path: estimate.critical_path.iter().take(MOST).map(|&i| board.object(i).id).collect(),
+            final_objects: finals.iter().take(MOST_FINALS).filter_map(of_final).collect(),
+            final_objects_left: finals.len(),
         }
     }
 }
 
+fn in_ms(at: Timestamp, ms: u64) -> Option<Timestamp> {
+    at.checked_add(Duration::from_millis(ms)).ok()
+}
+
+/// A run's estimate, and the end of each object that nobody waits for and that is not through.
+#[derive(Debug)]
+pub(in crate::api) struct Forecast {
+    view: EstimateView,
+    ends: FxHashMap<usize, String>,
+}
+
+impl Forecast {
+    /// The forecast of a run that goes on; none: it is over, or not planned.
+    pub(in crate::api) fn of(run: &Run, members: &Members, now: Mono, at: Timestamp) -> Option<Forecast> {
+        let board = run.board().filter(|_| run.finished.is_none())?;
+        let estimate = estimate(board, &Durations::of(board), estimate::slots(members, now), at);
+        let finals: &[(usize, u64)] = if run.paused().is_none() { &estimate.finals } else { &[] };
+        let ends = finals.iter().filter_map(|&(i, ms)| Some((i, time_text(in_ms(at, ms)?)))).collect();
+        Some(Forecast { view: EstimateView::of(run, board, &estimate, at), ends })
+    }
+}
 /// Beside states: loaded with an older version of something before them; marked by somebody.
 const DEGRADED: &str = "degraded";
 const MARKED: &str = "marked";
@@ -376,23 +433,31 @@ pub(in crate::api) fn some_names(run: &Run, states: States) -> Vec<Option<Box<st
 
 impl<'a> RunDetail<'a> {
     /// The view of a run that is kept in full; `names` are those of its plan's objects, in its order.
-    pub(in crate::api) fn of(run: &'a Run, names: &'a [Option<Box<str>>], now: Timestamp) -> RunDetail<'a> {
-        RunDetail::of_some(run, names, now, States::all())
+    pub(in crate::api) fn of(
+        run: &'a Run,
+        names: &'a [Option<Box<str>>],
+        forecast: Option<&'a Forecast>,
+        now: Timestamp,
+    ) -> RunDetail<'a> {
+        RunDetail::of_some(run, names, forecast, now, States::all())
     }
 
     /// [`RunDetail::of`] with the objects in these states only.
     pub(in crate::api) fn of_some(
         run: &'a Run,
         names: &'a [Option<Box<str>>],
+        forecast: Option<&'a Forecast>,
         now: Timestamp,
         states: States,
     ) -> RunDetail<'a> {
         let objects = run.board().map_or_else(Vec::new, |board| {
             let wanted = (0..board.len()).filter(|&i| states.has(board, i));
-            wanted.map(|i| ObjectView::of(run, board, i, names)).collect()
+            let end = |i: usize| forecast?.ends.get(&i).map(String::as_str);
+            wanted.map(|i| ObjectView::of(run, board, i, names, end(i))).collect()
         });
         let problems = run.finished.as_ref().and_then(|(_, finished)| finished.problems.as_deref());
-        RunDetail { run: RunView::of(run, now), stages: StageView::all(run), problems, objects }
+        let estimate = forecast.map(|forecast| &forecast.view);
+        RunDetail { run: RunView::of(run, now), stages: StageView::all(run), problems, estimate, objects }
     }
 
     /// The view of a run of which a line is left: its objects are no longer known.
@@ -401,6 +466,7 @@ impl<'a> RunDetail<'a> {
             run: RunView::of_summary(summary),
             stages: Vec::new(),
             problems: None,
+            estimate: None,
             objects: Vec::new(),
         }
     }
