@@ -262,10 +262,11 @@ pageTest('what ends when, and what starts next, where that is told', { args: GAT
   await korch.run();
   const page = await open({ address: '#/runs/latest/table?object=3005' });
   await inStates(page, { 1001: 'running' });
+  await until(page, 'final objects in the estimate', () => Array.isArray(globalThis.korch.store.run.estimate?.final_objects));
   await page.evaluate(() => {
     const { store } = globalThis.korch;
     const receive = store.receive.bind(store);
-    // What a later server tells.
+    // An end that is known, whatever the estimate of this moment is.
     store.receive = (name, data) => receive(name, name === 'run' ? { ...data, estimate: { ...data.estimate, final_objects: [{ id: 3005, name: 'x', estimated_end: new Date(store.now() + 3_600_000).toISOString() }] } } : data);
     store.receive('run', store.run);
   });
