@@ -1,25 +1,26 @@
-// What a user can do to a run: start one, cancel it, retry what failed. Each asks first, and says what came of it.
-// What may be started or cancelled the server decides.
+// What a user can do to a run: start one, cancel it, retry what failed, and what byhand.js has. Each asks first where
+// something depends on it, and says what came of it. What may be started or cancelled the server decides.
 
 import { get, post } from './api.js';
+import * as byHand from './byhand.js';
 import { ask, confirm, note, problemsOf } from './dialogs.js';
 import { el } from './dom.js';
-import { number } from './format.js';
+import { goesOn, number } from './format.js';
 import { t } from './i18n.js';
+import { options } from './options.js';
 import { RUN_VIEWS, go, route } from './router.js';
 import { selectionOf } from './selection.js';
 
 const SHOWN = 200; // objects in the list to choose from; a word narrows it
 const FINAL = 2; // the stage application
-const BY = 'page';
 
 /** One at a time: a second click on a button, or on another, asks nothing more. */
 function alone(act) {
-  return async (store) => {
+  return async (...given) => {
     if (acting) return;
     acting = true;
     try {
-      await act(store);
+      await act(...given);
     } finally {
       acting = false;
     }
@@ -30,18 +31,19 @@ let acting = false;
 /** @type {(store: import('./store.js').Store) => Promise<void>} */
 export const startRun = alone(async (store) => {
   const choice = chooser(await finals(store));
+  const how = options();
   const said = el('div');
   const answer = await ask({
     title: t('start.title'),
     kind: 'start',
-    body: [choice.element, said],
+    body: [choice.element, how.element, said],
     action: { label: t('start.go') },
     async act() {
       const { selection, missing } = choice.read();
       said.replaceChildren(...(missing ? [problemsOf(new Error(t('start.none')))] : []));
       if (missing) return undefined;
       try {
-        return await post('/orchestrate', { ...selection, requested_by: BY });
+        return await post('/orchestrate', { ...selection, ...how.read(), requested_by: byHand.who() });
       } catch (error) {
         said.replaceChildren(problemsOf(error));
         said.firstElementChild.focus();
@@ -50,7 +52,7 @@ export const startRun = alone(async (store) => {
     },
   });
   if (answer === null) return;
-  note(answer.count === null || answer.count === undefined ? t('start.waits') : t('start.done', { n: answer.count }));
+  note([answer.count === null || answer.count === undefined ? t('start.waits') : t('start.done', { n: answer.count }), ...(answer.warnings ?? [])].join(' '));
   show(answer.run_id);
 });
 
@@ -62,7 +64,7 @@ export const cancelRun = alone(async (store) => {
   const text = [t('cancel.text'), working > 0 ? t('cancel.running', { n: working }) : ''].filter(Boolean).join(' ');
   if (!(await confirm({ title: t('cancel.title'), text, action: t('cancel.go'), danger: true }))) return;
   await told(async () => {
-    await post(`/runs/${encodeURIComponent(run.run_id)}/cancel`);
+    await post(`/runs/${encodeURIComponent(run.run_id)}/cancel`, { requested_by: byHand.who() });
     note(t('cancel.done'));
   });
 });
@@ -71,24 +73,52 @@ export const cancelRun = alone(async (store) => {
 export const retryRun = alone(async (store) => {
   const { run } = store;
   if (!run) return;
-  const { failed, skipped } = run.counts;
-  const text = t('retry.text', { n: failed + skipped, failed: number(failed), skipped: number(skipped) });
+  const { failed, skipped } = toRetry(run);
+  const { degraded = 0 } = run.counts;
+  const text = [
+    failed + skipped > 0 || degraded === 0 ? t('retry.text', { n: failed + skipped, failed: number(failed), skipped: number(skipped) }) : '',
+    degraded > 0 ? t('retry.degraded', { n: degraded }) : '',
+  ].filter(Boolean).join(' ');
   if (!(await confirm({ title: t('retry.title'), text, action: t('retry.go') }))) return;
   await told(async () => {
-    const answer = await post(`/runs/${encodeURIComponent(run.run_id)}/retry`);
+    const answer = await post(`/runs/${encodeURIComponent(run.run_id)}/retry`, { requested_by: byHand.who() });
     note(t('retry.done'));
     show(answer.run_id);
   });
 });
 
+/** Pauses the run, or lets it go on. @type {(store: import('./store.js').Store) => Promise<void>} */
+export const pauseRun = alone(async ({ run }) => {
+  if (run) await byHand.setPause(run);
+});
+
+/** @type {(store: import('./store.js').Store, object: {id: number | string, said: string}, as: 'loaded' | 'failed') => Promise<void>} */
+export const markObject = alone(async ({ run }, object, as) => {
+  if (run) await byHand.mark(run, object, as);
+});
+
+/** @type {(store: import('./store.js').Store, object: {id: number | string, said: string, following: number}) => Promise<void>} */
+export const retryFromObject = alone(async ({ run }, object) => {
+  const answer = run && (await byHand.retryFrom(run, object));
+  if (answer) show(answer.run_id);
+});
+
+/** How many objects of a run failed and were skipped; marks since its end count, where its stages are known. */
+function toRetry(run) {
+  const { stages = [], counts } = run;
+  const sum = (state) => stages.reduce((all, stage) => all + stage[state], 0);
+  return stages.length > 0 ? { failed: sum('failed'), skipped: sum('skipped') } : counts;
+}
+
 /** @param {object} run @returns {boolean} whether there is something to retry */
 export function canRetry(run) {
-  return isOver(run) && run.counts.failed + run.counts.skipped > 0;
+  const { failed, skipped } = toRetry(run);
+  return isOver(run) && failed + skipped + (run.counts.degraded ?? 0) > 0;
 }
 
 /** @param {object} run @returns {boolean} */
 export function isOver(run) {
-  return run !== null && run.state !== 'queued' && run.state !== 'running';
+  return run !== null && !goesOn(run);
 }
 
 async function told(act) {

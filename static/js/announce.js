@@ -32,7 +32,7 @@ export function announce(store, region) {
     }
     const words = [];
     if (now.failed > before.failed) words.push(t('said.failed', { n: now.failed - before.failed }));
-    if (now.state !== before.state) words.push(t(`said.run-${now.state}`));
+    if (now.state !== before.state) words.push(t(before.state === 'paused' && now.state === 'running' ? 'said.run-resumed' : `said.run-${now.state}`));
     if (words.length === 0) return;
     const wait = spokeAt + APART_MS - performance.now();
     if (wait > 0) {

@@ -9,10 +9,18 @@ export const STATES = ['waiting', 'ready', 'running', 'retrying', 'loaded', 'fai
 /** The stages; their places are the codes of the wire. */
 export const STAGES = ['ingest', 'standardize', 'application'];
 
+/** The states of a run that is not over. */
+const GOES_ON = ['queued', 'running', 'paused'];
+
+/** @param {{state: string} | null | undefined} run @returns {boolean} whether it is not over */
+export function goesOn(run) {
+  return GOES_ON.includes(run?.state ?? '');
+}
+
 /** A sign for every state of an object, a run, a worker and the connection: none of them is told by colour alone. */
 export const GLYPHS = {
   waiting: '○', ready: '◔', running: '◑', retrying: '↻', loaded: '✓', failed: '✕', skipped: '⊘', cancelled: '■',
-  queued: '○', succeeded: '✓', up: '●', draining: '◐', silent: '?', gone: '■',
+  queued: '○', paused: '‖', succeeded: '✓', up: '●', draining: '◐', silent: '?', gone: '■',
 };
 
 /** What stands where there is no value. */
@@ -94,6 +102,22 @@ export function dateTime(at) {
   const date = instant(at);
   const options = { year: 'numeric', month: 'short', day: 'numeric', hour: '2-digit', minute: '2-digit', second: '2-digit', hourCycle: 'h23' };
   return date ? formatter(Intl.DateTimeFormat, options).format(date) : NOTHING;
+}
+
+/**
+ * An instant to come, as an estimate is known: to the minute, or to the second where it is near; with its day where that
+ * is another one.
+ * @param {number | string | null | undefined} at ms since 1970, or RFC 3339
+ * @param {number} now ms since 1970
+ * @returns {string}
+ */
+export function about(at, now) {
+  const date = instant(at);
+  if (!date) return NOTHING;
+  if (date.toDateString() !== new Date(now).toDateString()) {
+    return formatter(Intl.DateTimeFormat, { month: 'short', day: 'numeric', hour: '2-digit', minute: '2-digit', hourCycle: 'h23' }).format(date);
+  }
+  return date.getTime() - now < 120_000 ? clock(date) : clock(date).slice(0, 5);
 }
 
 /**

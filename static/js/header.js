@@ -1,10 +1,12 @@
 // The header: which run, how far it is, when it will be done, who works on it, and the buttons. It says what the store
 // holds at the time shown, and marks the past as the past.
 
-import { canRetry, cancelRun, isOver, retryRun, startRun } from './actions.js';
+import { canRetry, cancelRun, isOver, pauseRun, retryRun, startRun } from './actions.js';
+import { BADGE_GLYPHS } from './badges.js';
 import { el } from './dom.js';
-import { GLYPHS, STATES, clock, dateTime, duration, number, stateBadge } from './format.js';
+import { GLYPHS, STATES, about, clock, dateTime, duration, number, stateBadge } from './format.js';
 import { LANGUAGES, language, t } from './i18n.js';
+import { nextLine } from './next.js';
 import { go, href, route } from './router.js';
 import { THEMES, setTheme, theme } from './theme.js';
 
@@ -13,6 +15,8 @@ const WORTH_S = 10; // a shorter wait in the queue explains nothing
 const LATE_S = 5; // an estimate outlived by more than this was wrong
 const DONE = ['loaded', 'failed', 'skipped', 'cancelled'];
 const SEGMENTS = [...DONE, 'running'];
+const COUNTED = ['degraded', 'reused']; // badges that the run counts
+const FINALS = 10; // final objects whose end is in the tooltip
 const LATEST = 'latest';
 const THEME_GLYPHS = { system: '◐', light: '☀', dark: '☾' };
 
@@ -26,6 +30,7 @@ export function mount(root, { store, setLanguage, showKeys }) {
   const actions = actionsOf(store);
   const members = membersOf(store);
   const progress = progressOf(store);
+  const next = nextLine(store);
   const aside = el('div', { id: 'aside', class: 'aside' }, members.element, preferences(setLanguage, showKeys));
   const more = el('button', {
     type: 'button', class: 'more', 'aria-expanded': 'false', 'aria-controls': 'aside', 'aria-label': t('header.more'), title: t('header.more'), text: '⋯',
@@ -52,7 +57,7 @@ export function mount(root, { store, setLanguage, showKeys }) {
       el('a', { class: 'logo', href: href({ run: LATEST, view: 'graph', params: {} }), title: t('header.home') },
         el('img', { src: 'icon.svg', alt: '', width: 24, height: 24 }), el('h1', { text: 'korch' })),
       picker.element, actions.element, aside, more),
-    progress.element);
+    progress.element, next.element);
   document.addEventListener('pointerdown', outside);
 
   function run() {
@@ -71,6 +76,7 @@ export function mount(root, { store, setLanguage, showKeys }) {
     update: run,
     destroy() {
       clearInterval(tick);
+      next.destroy();
       document.removeEventListener('pointerdown', outside);
       for (const off of offs) off();
     },
@@ -107,7 +113,8 @@ function pickerOf(store) {
     list();
     if (select.value !== route.run) select.value = route.run;
     const { run } = store;
-    select.title = run ? [run.run_id, run.requested_by, run.selection, run.reason].filter(Boolean).join(' · ') : '';
+    const due = run?.scheduled_for ? t('when.due', { time: dateTime(run.scheduled_for) }) : null;
+    select.title = run ? [run.run_id, run.requested_by, due, run.selection, run.reason].filter(Boolean).join(' · ') : '';
     const was = run ? stateAt(run, store.time) : '';
     if (was === badge) return;
     badge = was;
@@ -120,6 +127,7 @@ function pickerOf(store) {
 function stateAt(run, time) {
   if (time === null) return run.state;
   if (run.planned_at && time < Date.parse(run.planned_at)) return 'queued';
+  if (run.state === 'paused') return time < Date.parse(run.paused_at ?? '') ? 'running' : run.state;
   return run.finished_at && time < Date.parse(run.finished_at) ? 'running' : run.state;
 }
 
@@ -135,16 +143,24 @@ function viewOfRun() {
 }
 
 function actionsOf(store) {
-  const button = (kind, glyph, key, act) => el('button', { type: 'button', class: kind, title: t(`${key}.hint`), on: { click: () => act(store) } },
+  const button = (kind, glyph, key, act) => el('button', { type: 'button', class: kind, dataset: { act: key }, title: t(`${key}.hint`), on: { click: () => act(store) } },
     el('span', { 'aria-hidden': 'true', text: glyph }), ' ', el('span', { text: t(`${key}.button`) }));
   const start = button('', '▶', 'start', startRun);
+  const pause = button('', '‖', 'pause', pauseRun); // one for both: the focus stays where it is
   const cancel = button('', '■', 'cancel', cancelRun);
   const retry = button('primary', '↻', 'retry', retryRun);
   return {
-    element: el('div', { class: 'actions' }, cancel, retry, start),
+    element: el('div', { class: 'actions' }, pause, cancel, retry, start),
     draw() {
       const { run } = store;
+      const paused = run?.state === 'paused';
+      const [glyph, word] = pause.querySelectorAll('span');
+      glyph.textContent = paused ? '▷' : GLYPHS.paused;
+      word.textContent = t(paused ? 'resume.button' : 'pause.button');
+      pause.title = t(paused ? 'resume.hint' : 'pause.hint');
+      pause.classList.toggle('primary', paused);
       cancel.hidden = !run || isOver(run);
+      pause.hidden = cancel.hidden;
       retry.hidden = !run || !canRetry(run);
       // The one that suits the run stands out.
       start.classList.toggle('primary', cancel.hidden && retry.hidden);
@@ -216,10 +232,16 @@ function progressOf(store) {
       el('span', { class: 'glyph', 'aria-hidden': 'true', text: GLYPHS[state] }), count, word);
     return { state, count, word, link, item: el('li', null, link) };
   });
+  const badges = COUNTED.map((badge) => {
+    const count = el('b');
+    const word = el('span', { class: 'word' });
+    const link = el('a', { dataset: { badge }, title: t(`badge.${badge}.hint`) }, el('span', { class: 'glyph', 'aria-hidden': 'true', text: BADGE_GLYPHS[badge] }), count, word);
+    return { badge, count, word, link, item: el('li', null, link) };
+  });
   const when = el('p', { class: 'when' });
   const past = el('button', { type: 'button', class: 'past', title: t('past.back'), hidden: true, on: { click: () => store.setTime(null) } });
   const element = el('div', { class: 'status' }, bar,
-    el('div', { class: 'status-line' }, done, el('ul', { class: 'legend', 'aria-label': t('legend.label') }, legend.map(({ item }) => item)), past, when));
+    el('div', { class: 'status-line' }, done, el('ul', { class: 'legend', 'aria-label': t('legend.label') }, [...legend, ...badges].map(({ item }) => item)), past, when));
 
   function draw() {
     const { run } = store;
@@ -242,6 +264,13 @@ function progressOf(store) {
       item.classList.toggle('zero', byState[i] === 0);
       link.href = href({ view: 'table', params: { state } });
     }
+    for (const { badge, count, word, link, item } of badges) {
+      const n = store.time === null ? run.counts[badge] ?? 0 : 0; // of the past nobody counts them
+      item.hidden = n === 0;
+      count.textContent = number(n);
+      word.textContent = t(`count.${badge}`, { n });
+      link.href = href({ view: 'table', params: { state: badge } });
+    }
     tick();
   }
 
@@ -257,7 +286,10 @@ function progressOf(store) {
     const text = time === null ? timesOf(run, store.now()) : t('when.into', { duration: duration((time - store.span().from) / 1000) });
     if (when.textContent !== text) when.textContent = text;
     const bound = run.estimate?.lower_bound_seconds;
-    when.title = [Number.isFinite(bound) ? t('when.bound', { duration: duration(bound) }) : null,
+    const finals = time === null ? (run.estimate?.final_objects ?? []).slice(0, FINALS) : [];
+    when.title = [...finals.map(({ id, name, estimated_end: end }) => t('when.final', { object: [id, name].filter(Boolean).join(' '), time: about(end, store.now()) })),
+      run.scheduled_for ? t('when.due', { time: dateTime(run.scheduled_for) }) : null,
+      Number.isFinite(bound) ? t('when.bound', { duration: duration(bound) }) : null,
       run.requested_at ? t('when.asked', { time: dateTime(run.requested_at) }) : null, run.planned_at ? t('when.planned', { time: dateTime(run.planned_at) }) : null].filter(Boolean).join('\n');
   }
   return { element, draw, tick };
@@ -268,14 +300,20 @@ function timesOf(run, now) {
   // From the request on, as the run's duration is measured in the end.
   const since = (now - Date.parse(run.requested_at ?? run.planned_at)) / 1000;
   if (run.state === 'queued') return t('when.queued', { duration: elapsedOf(since) });
+  if (run.state === 'paused' && !run.planned_at) return [t('when.queued', { duration: elapsedOf(since) }), pausedText(run)].join(' · ');
+  if (run.state === 'paused') return pausedText(run); // nobody waits for its end now
   if (isOver(run)) return waited(run, t('when.over', { time: clock(run.finished_at), duration: duration(run.duration_seconds) }));
   const elapsed = waited(run, t('when.running', { duration: elapsedOf(since) }));
   const ends = Date.parse(run.estimate?.ends_at ?? '');
   if (Number.isNaN(ends)) return elapsed;
   const left = (ends - now) / 1000;
   if (left <= 0) return `${elapsed} · ${t(left > -LATE_S ? 'when.soon' : 'when.late')}`;
-  const at = left < 120 ? clock(ends) : clock(ends).slice(0, 5);
-  return `${elapsed} · ${t('when.ends', { time: at, duration: roughly(left) })}`;
+  return `${elapsed} · ${t('when.ends', { time: about(ends, now), duration: roughly(left) })}`;
+}
+
+/** Who paused it, and since when. */
+function pausedText(run) {
+  return t(run.paused_by ? 'when.paused-by' : 'when.paused', { by: run.paused_by, time: clock(run.paused_at) });
 }
 
 /** A part of that it may have spent behind other runs. */

@@ -3,7 +3,7 @@
 
 import { problemsOf } from './dialogs.js';
 import { el } from './dom.js';
-import { clock, stateBadge } from './format.js';
+import { clock, goesOn, stateBadge } from './format.js';
 import { t } from './i18n.js';
 import { RUN_VIEWS, href } from './router.js';
 
@@ -22,7 +22,7 @@ export function placeholder(store, route) {
   if (!store.told) return store.connection === 'lost' ? said('unreachable', unreachable) : said('connecting', waiting('page.connecting'));
   if (!run) return route.run === 'latest' ? said('welcome', welcome) : said('unknown', unknown);
   if (route.view === 'events' || store.graph) return null;
-  if (run.state === 'queued') return said(`queued ${run.run_id}`, (root) => queued(root, store));
+  if (run.state === 'queued' || (goesOn(run) && run.plan === null)) return said(`queued ${run.run_id}`, (root) => queued(root, store));
   if (run.plan === null) return said(`unplanned ${run.run_id}`, (root) => unplanned(root, run));
   if (store.graphError) return said(`no graph ${store.graphError.message}`, (root, acts) => noGraph(root, store.graphError, acts));
   return said('loading', waiting('page.loading'));
@@ -71,13 +71,14 @@ function queued(root, store) {
   function draw() {
     const { run, runs, members } = store;
     if (!run) return;
-    const before = runs.filter((other) => other.run_id !== run.run_id && (other.state === 'running' || other.state === 'queued')
+    const before = runs.filter((other) => other.run_id !== run.run_id && goesOn(other)
       && Date.parse(other.requested_at ?? other.planned_at) <= Date.parse(run.requested_at));
     const led = members?.leader?.led ?? true;
     frame(root,
       el('h2', { text: t('queued.title') }),
       el('p', { text: t('queued.asked', { by: run.requested_by || '–', time: clock(run.requested_at) }) }),
       run.selection ? el('p', null, el('code', { text: run.selection })) : null,
+      run.state === 'paused' ? el('p', null, stateBadge('paused', 'run'), ' ', t(run.paused_by ? 'when.paused-by' : 'when.paused', { by: run.paused_by, time: clock(run.paused_at) })) : null,
       led ? null : el('p', { class: 'problem', text: t('queued.no-leader') }),
       before.length > 0 ? [el('p', { text: t('queued.before', { n: before.length }) }), el('ul', { class: 'runs-before' }, before.slice(0, BEFORE).map((other) =>
         el('li', null, stateBadge(other.state, 'run'), ' ', el('a', {
@@ -85,7 +86,7 @@ function queued(root, store) {
         }))))] : null,
       led && before.length === 0 ? el('p', { text: t('queued.planning') }) : null);
   }
-  const offs = [store.on('runs', draw), store.on('members', draw)];
+  const offs = [store.on('run', draw), store.on('runs', draw), store.on('members', draw)];
   draw();
   return { destroy: () => offs.forEach((off) => off()) };
 }

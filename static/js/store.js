@@ -2,7 +2,8 @@
 // what the state of an object was at the time shown, by looking it up in the object's story; it decides no state.
 // It knows neither the document nor the network: live.js fills it, the views read it and are told when it changes.
 
-import { STATES } from './format.js';
+import { NO_BADGES, badgesOf } from './badges.js';
+import { STATES, goesOn } from './format.js';
 import { graphOf } from './plan.js';
 
 /** @typedef {{t: number, state: number, attempt: number, worker: string | null}} Row */
@@ -39,10 +40,14 @@ export class Store {
   states = new Uint8Array(0);
   /** The objects on the critical path, by their places. @type {Set<number>} */
   critical = new Set();
+  /** When each final object that is not through will be, ms since 1970, by its place, as far as that is told. @type {Map<number, number>} */
+  ends = new Map();
   /** What `hello` said. */
   server = null;
 
   #stories = [];
+  #badges = new Map();
+  #tries = new Map();
   #storiesPlan = null;
   #names = new Map();
   #first = Infinity;
@@ -86,7 +91,7 @@ export class Store {
     const now = this.now();
     const { run } = this;
     if (!run) return { from: now, to: now, live: false };
-    const live = run.state === 'queued' || run.state === 'running';
+    const live = goesOn(run);
     const began = Date.parse(run.planned_at ?? run.requested_at ?? '');
     const ended = Date.parse(run.finished_at ?? '');
     const from = Math.min(Number.isNaN(began) ? now : began, this.#first);
@@ -123,6 +128,30 @@ export class Store {
     return at > 0 ? this.#row(this.storyOf(i), at - ROW) : null;
   }
 
+  /**
+   * What there is to say of an object beside its state. It is told as it is now: of the past nothing is known.
+   * @param {number} i
+   * @returns {readonly import('./badges.js').Badge[]}
+   */
+  badges(i) {
+    return this.time === null ? this.#badges.get(i) ?? NO_BADGES : NO_BADGES;
+  }
+
+  /** @returns {boolean} whether any object has a badge */
+  get badged() {
+    return this.time === null && this.#badges.size > 0;
+  }
+
+  /** @param {number} i @returns {number | null} when it is tried again at the earliest, ms since 1970; null: it is not */
+  nextTry(i) {
+    return this.time === null ? this.#tries.get(i) ?? null : null;
+  }
+
+  /** @param {number} i @returns {number | null} when it will be through by the estimate, ms since 1970, where that is told */
+  end(i) {
+    return this.time === null ? this.ends.get(i) ?? null : null;
+  }
+
   /** @param {number} number as in a story @returns {string | null} */
   workerName(number) {
     return this.#names.get(number) ?? null;
@@ -144,6 +173,7 @@ export class Store {
     this.time = time;
     this.#emit('time');
     for (let i = 0; i < this.states.length; i += 1) if (this.#place(i)) this.#mark(i);
+    for (const told of [this.#badges, this.#tries]) for (const i of told.keys()) if (i < this.states.length) this.#mark(i);
   }
 
   /**
@@ -208,7 +238,7 @@ export class Store {
     this.#changed = [];
     this.#recount();
     if (this.graph && this.#storiesPlan === this.graph.plan) for (let i = 0; i < n; i += 1) this.#place(i);
-    this.#findCritical();
+    this.#findEstimated();
     this.#emit('graph');
     this.#emitAll();
   }
@@ -254,11 +284,11 @@ export class Store {
     this.told = true;
     if (before && run?.run_id !== before.run_id && this.time !== null) this.setTime(null);
     if (this.graph && this.graph.plan !== run?.plan) this.setGraph(null);
-    this.#findCritical();
+    this.#findEstimated();
     this.#emit('run');
   }
 
-  #receiveStories({ plan, whole, names, objects }) {
+  #receiveStories({ plan, whole, names, objects, badges, tries }) {
     // Deltas of a plan of which the beginning was missed stand for themselves: what they do not name is waiting.
     if (whole || plan !== this.#storiesPlan) this.#voidStories(plan);
     for (const [number, name] of names ?? []) this.#names.set(number, name);
@@ -267,6 +297,8 @@ export class Store {
       const index = sent[0];
       const story = sent.slice(1); // stays an array of plain doubles; a rest pattern would box each of them
       this.#stories[index] = story;
+      this.#badges.delete(index);
+      this.#tries.delete(index);
       if (story.length > 0) {
         if (story[T] < this.#first) this.#first = story[T];
         if (story[story.length - ROW] > this.#last) this.#last = story[story.length - ROW];
@@ -276,11 +308,15 @@ export class Store {
         this.#mark(index);
       }
     }
+    for (const [index, sum] of badges ?? []) this.#badges.set(index, badgesOf(sum));
+    for (const [index, at] of tries ?? []) this.#tries.set(index, at);
     if (whole && here) this.#emitAll();
   }
 
   #voidStories(plan) {
     this.#stories = [];
+    this.#badges.clear();
+    this.#tries.clear();
     this.#storiesPlan = plan;
     this.#names.clear();
     this.#first = Infinity;
@@ -296,6 +332,7 @@ export class Store {
     this.setTime(null);
     this.setGraph(null);
     this.critical = new Set();
+    this.ends = new Map();
   }
 
   /**
@@ -335,10 +372,14 @@ export class Store {
     for (let i = 0; i < graph.n; i += 1) this.#counts.byStage[graph.stage[i]][0] += 1;
   }
 
-  #findCritical() {
-    const path = this.run?.estimate?.critical_path ?? [];
+  /** What the estimate says of objects, by their places. */
+  #findEstimated() {
+    const { critical_path: path = [], final_objects: finals = [] } = this.run?.estimate ?? {};
     const { graph } = this;
-    this.critical = new Set(graph ? path.map((id) => graph.indexOf.get(id)).filter((i) => i !== undefined) : []);
+    const place = (id) => graph?.indexOf.get(id);
+    this.critical = new Set(path.map(place).filter((i) => i !== undefined));
+    const ends = finals.map(({ id, estimated_end: end }) => [place(id), Date.parse(end ?? '')]);
+    this.ends = new Map(ends.filter(([i, at]) => i !== undefined && !Number.isNaN(at)));
   }
 
   #mark(i) {

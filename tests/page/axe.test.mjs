@@ -47,6 +47,16 @@ const DIALOGS = {
     await page.getByRole('dialog').getByRole('button', { name: t('start.go'), exact: true }).click();
     await page.getByRole('dialog').getByRole('alert').waitFor();
   },
+  'start with its options': async (page) => {
+    await page.getByRole('button', { name: t('start.button') }).first().click();
+    await page.getByRole('dialog').getByText(t('option.title'), { exact: true }).click();
+  },
+  mark: async (page) => {
+    await page.evaluate(() => { location.hash = '#/runs/latest/graph?object=2005'; });
+    await page.locator('#panel').getByRole('button', { name: t('mark.loaded.button') }).click();
+    await page.getByRole('dialog').getByRole('button', { name: t('mark.loaded.go'), exact: true }).click();
+    await page.getByRole('dialog').getByText(t('mark.missing')).waitFor();
+  },
   cancel: (page) => page.getByRole('button', { name: t('cancel.button'), exact: true }).click(),
   shortcuts: (page) => page.keyboard.press('?'),
 };
@@ -87,6 +97,16 @@ for (const colorScheme of ['light', 'dark']) {
         await look(page, `the dialog ${name}`);
         await page.keyboard.press('Escape');
         await page.getByRole('dialog').waitFor({ state: 'detached' });
+      }
+      // Beside the states: what is marked, and a run that is paused.
+      const { run_id: run } = await korch.get('runs/latest');
+      await korch.post(`runs/${run}/objects/2005/mark`, { state: 'loaded', because: 'réparé à la main', requested_by: 'Marie' });
+      await korch.post(`runs/${run}/pause`, { requested_by: 'Marie' });
+      await inStates(page, { 2005: 'loaded' });
+      for (const address of ['#/runs/latest/graph?object=2005', '#/runs/latest/table?state=marked']) {
+        await page.evaluate((hash) => { location.hash = hash; }, address);
+        await until(page, 'the mark', () => document.querySelector('.panel-badges .is-beside, .grid-cell .beside') !== null);
+        await look(page, `paused, with a mark: ${address}`);
       }
       page.wrongs.expect(/Failed to load resource|ERR_/);
       await korch.kill();

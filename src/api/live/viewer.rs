@@ -31,6 +31,8 @@ pub(in crate::api) struct LiveQuery {
 struct Hello {
     version: &'static str,
     token_required: bool,
+    /// Whether `GET /schedule` has something to say.
+    schedule: bool,
     now: String,
 }
 
@@ -70,6 +72,7 @@ pub(in crate::api) async fn live(
     let hello = Hello {
         version: env!("CARGO_PKG_VERSION"),
         token_required: shared.api.token_required(),
+        schedule: shared.api.timetable.is_some(),
         now: time_text(Timestamp::now()),
     };
     let greeting = format!(": korch\nretry: {RETRY_MS}\n\n");

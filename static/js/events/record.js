@@ -3,12 +3,13 @@
 import { fold } from '../table/text.js';
 
 /** The types that korch writes, in the order of a run's life. */
-export const TYPES = ['RunRequested', 'RunPlanned', 'ObjectReady', 'ObjectAssigned', 'ObjectLoaded', 'ObjectFailed', 'ObjectSkipped', 'RunCancelRequested', 'RunFinished', 'OrchestratorElected'];
+export const TYPES = ['RunRequested', 'RunPlanned', 'ObjectReady', 'ObjectAssigned', 'ObjectLoaded', 'ObjectFailed', 'ObjectSkipped', 'ObjectMarked', 'RunPauseRequested', 'RunResumeRequested', 'RunCancelRequested', 'RunFinished', 'OrchestratorElected'];
 
 /** A sign for each type, and the state whose colour it has. */
 export const SIGNS = {
   RunRequested: ['▷', 'queued'], RunPlanned: ['▦', 'queued'], ObjectReady: ['◔', 'ready'], ObjectAssigned: ['◑', 'running'], ObjectLoaded: ['✓', 'loaded'],
-  ObjectFailed: ['✕', 'failed'], ObjectSkipped: ['⊘', 'skipped'], RunCancelRequested: ['■', 'cancelled'], RunFinished: ['⚑', 'queued'], OrchestratorElected: ['♛', 'queued'],
+  ObjectFailed: ['✕', 'failed'], ObjectSkipped: ['⊘', 'skipped'], ObjectMarked: ['✎', 'retrying'], RunPauseRequested: ['‖', 'retrying'], RunResumeRequested: ['▷', 'running'],
+  RunCancelRequested: ['■', 'cancelled'], RunFinished: ['⚑', 'queued'], OrchestratorElected: ['♛', 'queued'],
 };
 
 const KEPT_CHARS = 32 * 1024; // of one event's text: a plan's parts have half a million
@@ -71,7 +72,8 @@ function keyOf(whole) {
 function noteOf(event, meta) {
   const part = event?.event_type === 'RunPlanned' && Number.isInteger(event.parts) && event.parts > 1 ? `${Number(event.part) + 1} / ${event.parts}` : null;
   const epoch = event?.event_type === 'OrchestratorElected' && event.epoch !== undefined ? `epoch ${event.epoch}` : null;
-  return [meta.error, event?.reason, part, epoch, selectionOf(event), event?.requested_by].filter((said) => said !== null && said !== undefined && said !== '').map(brief).join(' · ');
+  const marked = event?.event_type === 'ObjectMarked' ? [meta.state, meta.because, meta.requested_by] : [];
+  return [...marked, meta.error, event?.reason, part, epoch, selectionOf(event), event?.requested_by].filter((said) => said !== null && said !== undefined && said !== '').map(brief).join(' · ');
 }
 
 /** What a request selects, as the command line takes it. */

@@ -1,7 +1,8 @@
 // What is said of an object: under the pointer, and to those who listen instead of looking.
 
+import { signsOf, wordsOf } from '../badges.js';
 import { el } from '../dom.js';
-import { clock, duration, stateBadge, STAGES, STATES } from '../format.js';
+import { about, clock, duration, stateBadge, STAGES, STATES } from '../format.js';
 import { t } from '../i18n.js';
 
 const RUNNING = STATES.indexOf('running');
@@ -19,9 +20,20 @@ export function spoken(store, i) {
     title(graph, i),
     t(`stage.${STAGES[graph.stage[i]]}`),
     t(`state.${STATES[store.states[i]]}`),
+    ...besides(store, i),
     t('graph.parents', { n: graph.parents[i].length }),
     t('graph.children', { n: graph.children[i].length }),
   ].join(', ');
+}
+
+/** What else there is to say of it: its badges, when it is tried again, when it will be through. @returns {string[]} */
+function besides(store, i) {
+  const [again, end] = [store.nextTry(i), store.end(i)];
+  return [
+    ...wordsOf(store.badges(i)),
+    again === null ? null : t('badge.again', { time: clock(again) }),
+    end === null ? null : t('badge.ends', { time: about(end, store.now()) }),
+  ].filter((text) => text !== null);
 }
 
 /** When the work of the attempt shown began: the last row of the story, up to the time shown, that says running. */
@@ -51,7 +63,13 @@ export function lines(store, i, error) {
     el('strong', { class: 'graph-tip-name', text: graph.names[i] ?? String(graph.ids[i]) }),
     el('span', { class: 'graph-tip-id', text: `${graph.ids[i]} · ${t(`stage.${STAGES[graph.stage[i]]}`)}` }),
     el('span', { class: 'graph-tip-state' }, stateBadge(STATES[state]), facts.length > 0 ? el('span', { text: facts.join(' · ') }) : null),
+    ...besidesLines(store, i),
     store.critical.has(i) ? el('span', { class: 'graph-tip-critical', text: t('graph.onCritical') }) : null,
     error ? el('span', { class: 'graph-tip-error', text: error }) : null,
   ].filter(Boolean);
+}
+
+function besidesLines(store, i) {
+  const said = besides(store, i);
+  return said.length > 0 ? [el('span', { class: 'graph-tip-besides', text: [signsOf(store.badges(i)), said.join(' · ')].filter(Boolean).join(' ') })] : [];
 }

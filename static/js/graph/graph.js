@@ -1,6 +1,7 @@
 // The graph of a run: what depends on what, and the state of each object. Puts the view together: the row above, the
 // stage with the picture or the groups, the keys and the pointer; and shows what the address asks for.
 
+import { signsOf } from '../badges.js';
 import { el } from '../dom.js';
 import { Errors } from '../errors.js';
 import { t } from '../i18n.js';
@@ -65,7 +66,8 @@ class GraphView {
     this.picture = new Picture(this.stage, {
       states: () => store.states,
       attempt: (i) => store.rowAt(i)?.attempt ?? 1,
-      live: () => store.time === null && store.run?.state === 'running',
+      signs: (i) => signsOf(store.badges(i)),
+      live: () => store.time === null && ['running', 'paused'].includes(store.run?.state),
       moved: () => this.#moved(),
     });
     this.groups = new Groups(this.stage, { states: () => store.states, moved: () => this.#moved(), expand: (group) => this.#expand(group) });

@@ -1,5 +1,6 @@
 // What the signs, the figures from afar, the colours at the edges and the outlines mean.
 
+import { BADGE_GLYPHS, BADGES, kindOf } from '../badges.js';
 import { el } from '../dom.js';
 import { GLYPHS, STAGES, STATES } from '../format.js';
 import { t } from '../i18n.js';
@@ -36,6 +37,8 @@ export function legend() {
         el('span', { text: t(`state.${state}`) })))),
     el('ul', { class: 'graph-legend-stages' }, STAGES.map((stage) =>
       el('li', null, el('span', { class: 'graph-legend-stage', 'aria-hidden': 'true', dataset: { stage } }), el('span', { text: t(`stage.${stage}`) })))),
+    el('ul', { class: 'graph-legend-badges' }, BADGES.slice(0, 3).map((badge) =>
+      el('li', null, el('span', { class: 'graph-legend-badge', 'aria-hidden': 'true', text: BADGE_GLYPHS[badge] }), el('span', { text: t(`badge.${kindOf(badge)}`) })))),
     el('ul', { class: 'graph-legend-lines' },
       el('li', null, el('span', { class: 'graph-legend-critical', 'aria-hidden': 'true' }), el('span', { text: t('graph.critical') })),
       el('li', null, el('span', { class: 'graph-legend-kin', 'aria-hidden': 'true' }), el('span', { text: t('graph.kin') }))));

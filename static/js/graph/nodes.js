@@ -21,6 +21,7 @@ const FAILED = STATES.indexOf('failed');
  * @property {Uint8Array | null} dim 1 for each object that stands back
  * @property {Set<number> | null} critical the objects that are marked as critical
  * @property {(i: number) => number} attempt
+ * @property {(i: number) => string} signs what stands beside the state
  */
 
 export class Nodes {
@@ -214,9 +215,9 @@ export class Nodes {
       const { x, y } = boxOf(frame, scene, i);
       ctx.globalAlpha = look.dim?.[i] ? DIMMED : 1;
       const attempt = whole ? look.attempt(i) : 1;
+      const times = [whole ? look.signs(i) : '', attempt > 1 ? `×${attempt}` : ''].filter(Boolean).join(' ');
       let room = right - left;
-      if (attempt > 1) {
-        const times = `×${attempt}`;
+      if (times !== '') {
         const wide = ctx.measureText(times).width;
         room -= wide + 4 * dpr;
         ctx.fillText(times, x + right - wide, y + h * 0.31);

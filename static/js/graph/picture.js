@@ -34,6 +34,7 @@ export class Picture {
   scene = null;
   #states;
   #attempt;
+  #signs;
   #dpr = 1;
   #wantedDpr = 0;
   #margin = MARGIN;
@@ -68,13 +69,14 @@ export class Picture {
 
   /**
    * @param {HTMLElement} stage
-   * @param {{states: () => Uint8Array, attempt: (i: number) => number, live: () => boolean, moved: () => void}} told `moved`: it is
+   * @param {{states: () => Uint8Array, attempt: (i: number) => number, signs: (i: number) => string, live: () => boolean, moved: () => void}} told `moved`: it is
    *   seen from elsewhere
    */
-  constructor(stage, { states, attempt, live, moved }) {
+  constructor(stage, { states, attempt, signs, live, moved }) {
     this.stage = stage;
     this.#states = states;
     this.#attempt = attempt;
+    this.#signs = signs;
     this.live = live;
     /** Where it is seen from. */
     this.view = new Viewpoint({ box: () => this.scene?.box ?? null, largest: LARGEST, moved: () => this.#move(moved) });
@@ -220,7 +222,7 @@ export class Picture {
     const { pose, size } = this.view;
     const ctx = layer.canvas.getContext('2d');
     const states = this.#states();
-    const look = { ...this.#look, colours: colours(), attempt: this.#attempt };
+    const look = { ...this.#look, colours: colours(), attempt: this.#attempt, signs: this.#signs };
     const first = layer.pose === null;
     const elsewhere = first || !same(layer.pose, pose);
     const wait = !first && elsewhere && this.#putOff(layer.pose, now - layer.at, moving) && !this.#few(scene, pose);

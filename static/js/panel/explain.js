@@ -1,6 +1,7 @@
 // Why an object does not run, in sentences: the answer of GET /runs/{id}/explain/{object} in the page's language, as
 // `korch explain` says it. Pure: an answer goes in, lines come out; it decides nothing.
 
+import { goesOn } from '../format.js';
 import { joined, rich } from './rich.js';
 
 /** @typedef {import('./rich.js').Parts} Parts */
@@ -15,7 +16,7 @@ const NAMED = 3; // objects in the way that one line names
  */
 export function sentences({ run, object, chains, more }, words) {
   const say = saying(words);
-  const lines = say.standing(object, run);
+  const lines = [...say.standing(object, run), ...say.besides(object)];
   if (chains.length > 0) {
     const causes = line(say.rich('explain.causes', { n: chains.length + more }));
     for (const chain of chains) add(causes.below, chain, say);
@@ -70,6 +71,10 @@ function saying({ t, duration, clock }) {
     switch (of.reason) {
       case 'no-leader': return say.rich('hold.noLeader');
       case 'cancelling': return say.rich('hold.cancelling');
+      case 'paused': return say.rich('hold.paused');
+      case 'stopping': return say.rich('hold.stopping');
+      case 'backoff': return say.rich('hold.backoff', { at: clock(of.until), duration: duration(of.seconds) });
+      case 'limit': return say.rich('hold.limit', { n: of.by.length + of.more, limit: of.limit });
       case 'no-worker': {
         const lost = of.lost?.length > 0 ? t('hold.lost', { workers: of.lost.join(', ') }) : '';
         return say.rich('hold.noWorker', { stage: stageOf(stage), lost });
@@ -81,10 +86,20 @@ function saying({ t, duration, clock }) {
     }
   }
 
+  /** Whether others have what it waits for. */
+  function isTaken(of) {
+    return of.reason === 'slots-busy' || of.reason === 'limit';
+  }
+
+  /** Who says what an object is, and why; in small letters, without a full stop. */
+  function marked({ state, requested_by: by, because }) {
+    return t('explain.marked', { state: stated(state), by: by ? t('explain.by', { who: by }) : '', why: because ? t('explain.because', { why: because }) : '' });
+  }
+
   /** The same, with what has the slots beneath it. */
   function holdLine(of, stage) {
     const held = line(capital(hold(of, stage)));
-    if (of.reason !== 'slots-busy') return held;
+    if (!isTaken(of)) return held;
     for (const busy of of.by) {
       const since = busy.seconds === null || busy.seconds === undefined ? '' : t('explain.for', { duration: duration(busy.seconds) });
       const parts = say.rich('hold.busy', { object: thing(busy), worker: busy.worker, since });
@@ -98,11 +113,26 @@ function saying({ t, duration, clock }) {
   const say = {
     rich: (key, params) => rich(t, key, params),
 
+    /** What there is to say of an object whatever its state. @returns {Line[]} */
+    besides(object) {
+      const lines = [];
+      if (object.marked) lines.push(line(capital([t('explain.markedAt', { marked: marked(object.marked), at: clock(object.marked.at) })])));
+      if (object.reused) lines.push(line(say.rich('explain.reused', { run: { run: object.reused.run_id }, at: clock(object.reused.at) })));
+      for (const older of object.degraded ?? []) {
+        const state = older.state === 'failed' ? t('explain.olderFailed') : older.state === 'skipped' ? t('explain.olderSkipped') : t('explain.olderNone');
+        const version = older.version ? say.rich('explain.olderOf', { at: clock(older.version.at), run: { run: older.version.run_id } }) : [];
+        lines.push(line(say.rich('explain.degraded', { object: thing(older), state, version })));
+      }
+      return lines;
+    },
+
     /** Where the object stands that was asked about. @returns {Line[]} */
     standing(object, run) {
       const { stage } = object;
       switch (object.state) {
         case 'loaded':
+          // Neither a worker nor an attempt has anything to do with it: what is said besides says who has.
+          if (!object.worker && (object.reused || object.marked)) return [];
           return [line(say.rich('explain.loaded', { on: on(object.worker), took: took(object.duration_seconds), at: clock(object.at), nth: nth(object.attempt) }))];
         case 'running': {
           const lines = [line(say.rich('explain.running', { on: on(object.worker), duration: duration(object.seconds), at: clock(object.since), nth: nth(object.attempt) }))];
@@ -116,10 +146,11 @@ function saying({ t, duration, clock }) {
             holdLine(object.hold, stage),
           ];
         case 'failed': {
+          if (object.error === '' && object.marked) return [];
           const at = object.at ? t('explain.at', { at: clock(object.at) }) : '';
           return [line(say.rich('explain.failed', { n: object.attempts, on: on(object.worker), at })), line([object.error], { kind: 'error' })];
         }
-        case 'skipped': return [line(say.rich('explain.skipped'))];
+        case 'skipped': return [line(say.rich(object.stopped ? 'explain.stopped' : 'explain.skipped'))];
         case 'waiting': return [line(say.rich('explain.waiting', { n: object.unmet }))];
         case 'ready': {
           const waits = object.seconds === null || object.seconds === undefined
@@ -150,12 +181,16 @@ function saying({ t, duration, clock }) {
           const silent = object.silent_seconds === null || object.silent_seconds === undefined ? '' : t('cause.silent', { duration: duration(object.silent_seconds) });
           return of('running', { duration: duration(object.seconds), silent });
         }
-        case 'retrying': return of('retrying', { error: object.error });
-        case 'failed': return of('failed', { n: object.attempts, error: object.error });
+        case 'retrying': {
+          const { reason, seconds } = object.hold ?? {};
+          const when = reason === 'backoff' ? t('cause.in', { duration: duration(seconds) }) : reason === 'paused' ? t('cause.resumed') : '';
+          return of('retrying', { error: object.error, when });
+        }
+        case 'failed': return object.error === '' && object.marked ? of('marked', { marked: marked(object.marked) }) : of('failed', { n: object.attempts, error: object.error });
         case 'skipped': return of('skipped');
         case 'waiting': return of('waiting');
         case 'ready': {
-          if (object.hold.reason !== 'slots-busy') return of('ready', { hold: hold(object.hold, object.stage) });
+          if (!isTaken(object.hold)) return of('ready', { hold: hold(object.hold, object.stage) });
           const ids = object.hold.by.slice(0, NAMED).map((busy) => [thing({ id: busy.id })]);
           const rest = object.hold.more + object.hold.by.length - ids.length;
           if (rest > 0) ids.push([t('explain.moreBusy', { n: rest })]);
@@ -169,7 +204,7 @@ function saying({ t, duration, clock }) {
     /** What the run itself has to do with it. @returns {Line[]} */
     run(run, object) {
       const lines = [];
-      const open = run.state === 'queued' || run.state === 'running';
+      const open = goesOn(run);
       const reason = run.reason ? t('explain.reason', { reason: run.reason }) : '';
       if (run.state === 'queued' && run.before.length > 0) {
         lines.push(line(say.rich('explain.behind', { runs: joined(run.before.map((id) => [{ run: id }]), ', ') })));
@@ -179,6 +214,7 @@ function saying({ t, duration, clock }) {
         lines.push(line(say.rich('explain.over', { state: t(`run-state.${run.state}`), reason })));
       }
       const saysSo = (object.state === 'ready' || object.state === 'retrying') && ['no-leader', 'cancelling'].includes(object.hold.reason);
+      if (run.paused) lines.push(line(say.rich('explain.paused', { by: run.paused.by ? t('explain.by', { who: run.paused.by }) : '', at: clock(run.paused.at) })));
       if (open && run.cancelling && !saysSo) lines.push(line(say.rich('explain.cancelling')));
       if (open && !run.leader.led && !saysSo) lines.push(line(say.rich('explain.nobodyLeads')));
       return lines;

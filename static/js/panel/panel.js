@@ -8,9 +8,13 @@ import { objectLink, paragraphs, refill, stateGlyph } from './parts.js';
 import { relations } from './relations.js';
 import { CRITICALITIES } from '../table/words.js';
 import { FAILED, LOADED, READY, RUNNING, SKIPPED, WAITING } from '../table/facts.js';
+import { markObject, retryFromObject } from '../actions.js';
 import { get } from '../api.js';
+import { BADGE_GLYPHS } from '../badges.js';
+import { marksOf } from '../byhand.js';
 import { el } from '../dom.js';
-import { STAGES, STATES, clock, duration, stateBadge } from '../format.js';
+import { STAGES, STATES, about, clock, duration, goesOn, stateBadge } from '../format.js';
+import { reach } from '../graph/kin.js';
 import { t } from '../i18n.js';
 import { href, route as here, select } from '../router.js';
 
@@ -37,6 +41,7 @@ export function mount(root, { store }) {
   const badges = el('div', { class: 'panel-badges' });
   const moment = el('p', { class: 'panel-moment' });
   const links = el('nav', { class: 'panel-links', 'aria-label': t('panel.links') });
+  const acts = el('div', { class: 'panel-acts', role: 'group', 'aria-label': t('panel.acts') });
   const why = el('div', { class: 'why' });
   const parents = relations(store, 'panel.parents');
   const children = relations(store, 'panel.children');
@@ -46,7 +51,7 @@ export function mount(root, { store }) {
   const section = (title, ...content) => el('section', { class: 'panel-section' }, el('h3', { text: t(title) }), ...content);
   const parts = [section('panel.attempts', attempts), section('panel.entry', entry)];
   const body = el('div', { class: 'panel-body' },
-    links, moment, section('panel.why', why), parts[0], parents.element, children.element, satisfied, parts[1]);
+    links, moment, acts, section('panel.why', why), parts[0], parents.element, children.element, satisfied, parts[1]);
   root.append(
     el('header', { class: 'panel-head' },
       el('div', { class: 'panel-title' }, heading, badges),
@@ -117,8 +122,14 @@ export function mount(root, { store }) {
     const stage = known ? STAGES[store.graph.stage[i]] : detail?.stage ?? explanation?.object.stage ?? null;
     const criticality = known ? CRITICALITIES[store.graph.criticality[i]] : detail?.criticality ?? null;
     const critical = known ? store.critical.has(i) : detail?.critical === true;
-    refill(badges, JSON.stringify([state, stage, criticality, critical]), () => [
+    const beside = known ? store.badges(i) : [];
+    const again = known ? store.nextTry(i) : null;
+    const end = known && store.end(i) !== null ? about(store.end(i), store.now()) : null;
+    refill(badges, JSON.stringify([state, beside, again, end, stage, criticality, critical]), () => [
       state ? stateBadge(state) : null,
+      again === null ? null : el('span', { class: 'tag is-beside', text: t('badge.again', { time: clock(again) }) }),
+      ...beside.map((badge) => el('span', { class: 'tag is-beside', dataset: { badge }, title: t(`badge.${badge}.hint`) }, el('span', { 'aria-hidden': 'true', text: BADGE_GLYPHS[badge] }), t(`badge.${badge}`))),
+      end === null ? null : el('span', { class: 'tag', dataset: { end: '' }, text: t('badge.ends', { time: end }) }),
       stage ? el('span', { class: 'tag', dataset: { stage }, text: t(`stage.${stage}`) }) : null,
       criticality ? el('span', { class: 'tag', text: `${t('table.criticality')}\u00a0${t(`criticality.${criticality}`)}` }) : null,
       critical ? el('span', { class: 'tag is-critical' }, el('span', { 'aria-hidden': 'true', text: '◆ ' }), t('panel.critical')) : null,
@@ -126,6 +137,7 @@ export function mount(root, { store }) {
     moment.hidden = store.time === null;
     moment.textContent = store.time === null ? '' : t('panel.asOf', { at: clock(store.time) });
     drawLinks(known);
+    drawActs(i, state);
     drawWhy(i, known);
     drawSatisfied();
     const then = detail ? attemptsAt(detail.attempts, store.time) : null;
@@ -143,6 +155,32 @@ export function mount(root, { store }) {
       link('panel.showTable', 'table', { object: id }),
       link('panel.showEvents', 'events', { object: id }),
     ] : []));
+  }
+
+  /** What can be done about it: of the past, nothing. */
+  function drawActs(i, state) {
+    const { run } = store;
+    const possible = i !== undefined && run !== null && store.time === null;
+    const marks = possible ? marksOf(state) : [];
+    const again = possible && !goesOn(run);
+    acts.hidden = marks.length === 0 && !again;
+    const inside = acts.contains(document.activeElement);
+    refill(acts, JSON.stringify([id, marks, again]), () => [
+      again ? button('retry-from.button', 'retry-from.hint', () => retryFromObject(store, { ...named(), following: reach(store.graph.children, [place()]).length })) : null,
+      ...marks.map((as) => button(`mark.${as}.button`, `mark.${as}.hint`, () => markObject(store, named(), as).then(refocus))),
+    ]);
+    if (inside) refocus();
+  }
+
+  /** The button that had the focus may be gone: who works by keyboard reads on at the top. */
+  function refocus() {
+    if (root.isConnected && (document.activeElement === document.body || document.activeElement === null)) heading.focus({ preventScroll: true });
+  }
+
+  const named = () => ({ id, said: heading.title });
+
+  function button(key, hint, act) {
+    return el('button', { type: 'button', title: t(hint), dataset: { key }, text: t(key), on: { click: act } });
   }
 
   function link(key, view, params) {
@@ -213,6 +251,12 @@ export function mount(root, { store }) {
     }
   }
 
+  /** The estimate is another one every second; what it says to the minute seldom is. */
+  function drawEnd() {
+    const i = place();
+    if (i !== undefined && (store.end(i) !== null || badges.querySelector('[data-end]'))) draw();
+  }
+
   let shownRun = null;
   function runChanged() {
     const now = `${runId()} ${store.run?.state}`;
@@ -226,7 +270,7 @@ export function mount(root, { store }) {
   const offs = [
     store.on('graph', () => { missing = false; drawRelations(); draw(); fetchSoon(); }),
     store.on('states', statesChanged),
-    store.on('run', runChanged),
+    store.on('run', () => { runChanged(); drawEnd(); }),
     store.on('time', () => { draw(); if (store.time === null) fetchSoon(); }),
   ];
   const again = setInterval(() => {

@@ -13,7 +13,7 @@ export function runsAt(runs, time) {
     const began = Date.parse(beganAt(run) ?? '');
     return {
       ...run,
-      state: run.planned_at && after(run.planned_at) ? 'queued' : 'running',
+      state: run.planned_at && after(run.planned_at) ? 'queued' : run.state === 'paused' && !after(run.paused_at) ? 'paused' : 'running',
       finished_at: null,
       reason: null,
       counts: { objects: run.counts.objects, loaded: null, failed: null, skipped: null },

@@ -113,6 +113,7 @@ export function mount(root, { store, route }) {
         el('a', { class: 'run-open', href: href({ run: run.run_id, view: 'graph', params: {} }), dataset: { key: 'open' }, title: run.run_id }, el('time', { datetime: began, text: dateTime(began) })),
         el('span', { class: 'run-ago soft', text: passed })),
       el('td', { class: 'run-by', title: [run.requested_by, run.selection].filter(Boolean).join(' · ') }, run.requested_by ?? NOTHING,
+        run.scheduled_for ? el('span', { class: 'run-due soft', text: t('when.due', { time: dateTime(run.scheduled_for) }) }) : null,
         run.selection ? el('span', { class: 'run-selection soft', text: run.selection }) : null),
       el('td', { class: 'run-duration' },
         el('span', { class: 'run-seconds', text: duration(run.duration_seconds) }),

@@ -1,5 +1,6 @@
 // The table's part of the address: what it says, and how it is written. Pure.
 
+import { KINDS } from '../badges.js';
 import { STAGES, STATES } from '../format.js';
 
 /** So many fields of the catalogue at once: as many as the server gives in one answer. */
@@ -10,6 +11,7 @@ export const MAX_FIELDS = 8;
  * @property {string} q
  * @property {{key:string, descending:boolean}|null} sort
  * @property {Set<number>} states
+ * @property {Set<string>} kinds  of badges; they stand beside the states, and either is enough
  * @property {number|null} stage
  * @property {string[]|null} cols  null: the address says nothing of them
  */
@@ -17,13 +19,14 @@ export const MAX_FIELDS = 8;
 /** @param {URLSearchParams} params @returns {Shown} */
 export function parse(params) {
   const sort = params.get('sort') ?? '';
-  const names = (params.get('state') ?? '').split(',').map((name) => STATES.indexOf(name)).filter((code) => code >= 0);
+  const names = (params.get('state') ?? '').split(',');
   const stage = STAGES.indexOf(params.get('stage') ?? '');
   const cols = params.get('cols');
   return {
     q: params.get('q') ?? '',
     sort: sort === '' ? null : { key: sort.replace(/^-/, ''), descending: sort.startsWith('-') },
-    states: new Set(names),
+    states: new Set(names.map((name) => STATES.indexOf(name)).filter((code) => code >= 0)),
+    kinds: new Set(KINDS.filter((kind) => names.includes(kind))),
     stage: stage < 0 ? null : stage,
     cols: cols === null ? null : parseNames(cols),
   };
@@ -40,7 +43,10 @@ export function change(params, change) {
   const set = (name, value) => (value === '' || value === null ? next.delete(name) : next.set(name, value));
   if ('q' in change) set('q', change.q);
   if ('sort' in change) set('sort', change.sort && (change.sort.descending ? '-' : '') + change.sort.key);
-  if ('states' in change) set('state', [...change.states].sort((a, b) => a - b).map((code) => STATES[code]).join(','));
+  if ('states' in change || 'kinds' in change) {
+    const { states, kinds } = { ...parse(params), ...change };
+    set('state', [...[...states].sort((a, b) => a - b).map((code) => STATES[code]), ...KINDS.filter((kind) => kinds.has(kind))].join(','));
+  }
   if ('stage' in change) set('stage', change.stage === null ? '' : STAGES[change.stage]);
   if ('cols' in change) set('cols', writeNames(change.cols));
   return next;

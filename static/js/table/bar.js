@@ -4,6 +4,7 @@
 import { MAX_FIELDS } from './address.js';
 import { copyButton } from './clip.js';
 import { fold } from './text.js';
+import { BADGE_GLYPHS, KINDS } from '../badges.js';
 import { el } from '../dom.js';
 import { GLYPHS, STAGES, STATES, number } from '../format.js';
 import { t } from '../i18n.js';
@@ -11,7 +12,7 @@ import { t } from '../i18n.js';
 const LISTED_FIELDS = 200;
 
 /**
- * @param {{search:(q:string)=>void, stage:(stage:number|null)=>void, state:(code:number)=>void, fields:(names:string[])=>void,
+ * @param {{search:(q:string)=>void, stage:(stage:number|null)=>void, state:(code:number)=>void, kind:(kind:string)=>void, fields:(names:string[])=>void,
  *   text:()=>string, save:()=>void}} told
  */
 export function makeBar(told) {
@@ -25,12 +26,18 @@ export function makeBar(told) {
       el('span', { class: 'glyph', 'aria-hidden': 'true', text: GLYPHS[name] }), el('span', { text: t(`state.${name}`) }), count);
     return { chip, count };
   });
+  const kinds = KINDS.map((kind) => {
+    const count = el('span', { class: 'count' });
+    const chip = el('button', { type: 'button', class: 'chip', dataset: { badge: kind }, 'aria-pressed': 'false', on: { click: () => told.kind(kind) } },
+      el('span', { class: 'glyph', 'aria-hidden': 'true', text: BADGE_GLYPHS[kind] ?? BADGE_GLYPHS[`${kind}-loaded`] }), el('span', { text: t(`badge.${kind}`) }), count);
+    return { kind, chip, count };
+  });
   const columns = makeColumns(told);
   const rows = el('output', { class: 'rows', 'aria-live': 'off' });
   const element = el('div', { class: 'bar' },
     el('div', { class: 'bar-line' }, search, stage, columns.element),
     el('div', { class: 'bar-line' },
-      el('div', { class: 'chips', role: 'group', 'aria-label': t('table.states') }, ...chips.map(({ chip }) => chip)),
+      el('div', { class: 'chips', role: 'group', 'aria-label': t('table.states') }, ...[...chips, ...kinds].map(({ chip }) => chip)),
       el('span', { class: 'bar-end bar-acts' }, rows,
         copyButton({ label: t('table.copy'), done: t('copied'), failed: t('copyFailed'), text: told.text }),
         el('button', { type: 'button', class: 'quiet', on: { click: () => told.save() }, text: t('table.download') }))));
@@ -43,16 +50,24 @@ export function makeBar(told) {
       if (document.activeElement !== search) search.value = shown.q;
       stage.value = shown.stage === null ? '' : String(shown.stage);
       chips.forEach(({ chip }, code) => chip.setAttribute('aria-pressed', String(shown.states.has(code))));
+      for (const { kind, chip } of kinds) chip.setAttribute('aria-pressed', String(shown.kinds.has(kind)));
     },
-    /** @param {number[]} byState @param {Set<number>} wanted @param {number} shown @param {number} total */
-    count(byState, wanted, shown, total) {
-      const now = `${byState} ${[...wanted]} ${shown} ${total}`;
+    /**
+     * @param {number[]} byState @param {Record<string, number>} byKind @param {import('./address.js').Shown} asked
+     * @param {number} shown @param {number} total
+     */
+    count(byState, byKind, { states: wanted, kinds: wantedKinds }, shown, total) {
+      const now = `${byState} ${Object.values(byKind)} ${[...wanted]} ${[...wantedKinds]} ${shown} ${total}`;
       if (now === said) return;
       said = now;
       chips.forEach(({ chip, count }, code) => {
         count.textContent = number(byState[code]);
         chip.hidden = byState[code] === 0 && !wanted.has(code);
       });
+      for (const { kind, chip, count } of kinds) {
+        count.textContent = number(byKind[kind]);
+        chip.hidden = byKind[kind] === 0 && !wantedKinds.has(kind);
+      }
       rows.textContent = shown === total ? t('table.rows', { n: total }) : t('table.rowsOf', { shown: number(shown), n: total });
     },
     fields: columns.show,

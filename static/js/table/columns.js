@@ -4,7 +4,8 @@
 import { CRITICALITIES } from './words.js';
 import { FAILED, LOADED, READY, RETRYING, SKIPPED, WAITING, factsOf } from './facts.js';
 import { sortKey, valueText } from './text.js';
-import { GLYPHS, STAGES, STATES, clock, dateTime, duration, number } from '../format.js';
+import { wordsOf } from '../badges.js';
+import { GLYPHS, STAGES, STATES, about, clock, dateTime, duration, number } from '../format.js';
 import { t } from '../i18n.js';
 
 /** Sorted by state, what needs a look comes first. */
@@ -80,10 +81,21 @@ export function columnsOf(read, chosen) {
     text: (i) => (of(i) === null ? '' : duration(of(i) / 1000)),
     csv: (i) => (of(i) === null ? null : of(i) / 1000),
   });
+  /** When it came to rest; of a final object that has not, when it will by the estimate. */
+  const ended = () => {
+    const column = time('ended', (i) => read.facts(i).endedAt);
+    const end = (i) => (read.facts(i).endedAt === null ? store.end(i) : null);
+    return {
+      ...column,
+      sort: (i) => end(i) ?? column.sort(i),
+      text: (i) => (end(i) === null ? column.text(i) : t('table.about', { time: about(end(i), store.now()) })),
+      title: (i) => (end(i) === null ? column.title(i) : t('badge.ends', { time: about(end(i), store.now()) })),
+    };
+  };
   const parentIds = (i) => Array.from(graph.parents[i].subarray(0, TITLE_IDS), (parent) => graph.ids[parent]);
   const columns = [
     { key: 'id', head: t('table.id'), width: '84px', changes: false, number: true, sort: (i) => graph.ids[i], text: (i) => String(graph.ids[i]), csv: (i) => graph.ids[i] },
-    { key: 'state', head: t('table.state'), width: '128px', changes: true, sort: (i) => URGENCY[store.state(i)], text: (i) => t(`state.${STATES[store.state(i)]}`), csv: (i) => STATES[store.state(i)] },
+    { key: 'state', head: t('table.state'), width: '128px', changes: true, sort: (i) => URGENCY[store.state(i)], text: (i) => t(`state.${STATES[store.state(i)]}`), title: (i) => [t(`state.${STATES[store.state(i)]}`), ...wordsOf(store.badges(i))].join(', '), csv: (i) => STATES[store.state(i)] },
     {
       key: 'name',
       head: t('table.name'),
@@ -127,7 +139,7 @@ export function columnsOf(read, chosen) {
     },
     time('ready', (i) => read.facts(i).readyAt),
     time('started', (i) => read.facts(i).startedAt),
-    time('ended', (i) => read.facts(i).endedAt),
+    ended(),
     span('waited', (i) => read.facts(i).waitedMs),
     span('ran', (i) => read.facts(i).ranMs),
     ...chosen.map((name) => ({
@@ -168,16 +180,19 @@ function fieldKey(value) {
 export function detail({ store, graph, errors }, i) {
   const state = store.state(i);
   if (state === FAILED || state === RETRYING) {
-    return errors.at(i, store.rowAt(i)?.attempt ?? 1) ?? '';
+    const again = store.nextTry(i);
+    return [again === null ? '' : t('badge.again', { time: clock(again) }), errors.at(i, store.rowAt(i)?.attempt ?? 1) ?? ''].filter(Boolean).join(' · ');
   }
   if (state === READY) return t('table.waitsForWorker');
   if (state === SKIPPED) {
     const named = (cause) => [GLYPHS.failed, graph.ids[cause], graph.names[cause]].filter(Boolean).join('\u00a0');
     return listed('table.becauseOf', causes(store, graph, i), named);
   }
-  if (state !== WAITING) return '';
+  if (state !== WAITING) return wordsOf(store.badges(i)).join(', ');
   const stated = (parent) => `${graph.ids[parent]}\u00a0${GLYPHS[STATES[store.state(parent)]]}\u00a0${t(`state.${STATES[store.state(parent)]}`)}`;
-  return listed('table.waitsFor', Array.from(graph.parents[i]).filter((parent) => store.state(parent) !== LOADED), stated);
+  const unmet = Array.from(graph.parents[i]).filter((parent) => store.state(parent) !== LOADED);
+  if (unmet.length === 0 && store.time === null && store.run?.state === 'paused') return t('table.paused');
+  return listed('table.waitsFor', unmet, stated);
 }
 
 /** A few of them by name, of the others how many. */

@@ -38,14 +38,17 @@ export function countStates(places, states) {
 }
 
 /**
- * Those of these objects that are in one of the wanted states; an empty set wants all of them.
+ * Those of these objects that are in one of the wanted states, or have something else that is wanted; where nothing is
+ * wanted, all of them.
  * @param {Uint32Array} places
  * @param {ArrayLike<number>} states
  * @param {Set<number>} wanted  state codes
+ * @param {((i:number)=>boolean)|null} [also]  null: nothing else is wanted
  * @returns {Uint32Array}
  */
-export function inStates(places, states, wanted) {
-  return wanted.size === 0 ? places : places.filter((i) => wanted.has(states[i]));
+export function inStates(places, states, wanted, also = null) {
+  if (wanted.size === 0 && also === null) return places;
+  return places.filter((i) => wanted.has(states[i]) || also?.(i) === true);
 }
 
 /**

@@ -11,6 +11,7 @@ import { Grid } from './grid.js';
 import { countStates, inStates, matching, sorted } from './order.js';
 import { fold, valueText } from './text.js';
 import { get } from '../api.js';
+import { BADGE_GLYPHS, KINDS, kindOf } from '../badges.js';
 import { el } from '../dom.js';
 import { Errors } from '../errors.js';
 import { GLYPHS, STATES } from '../format.js';
@@ -53,6 +54,11 @@ export function mount(root, { store, route }) {
       if (!states.delete(code)) states.add(code);
       go({ params: change(here.params, { states }) }, { replace: true });
     },
+    kind(kind) {
+      const kinds = new Set(shown.kinds);
+      if (!kinds.delete(kind)) kinds.add(kind);
+      go({ params: change(here.params, { kinds }) }, { replace: true });
+    },
     fields(names) {
       remember(names);
       chosen = names;
@@ -69,7 +75,9 @@ export function mount(root, { store, route }) {
     describe(cell, key, i) {
       if (key === 'state') {
         const name = STATES[store.state(i)];
-        cell.replaceChildren(el('span', { class: 'glyph', 'aria-hidden': 'true', text: GLYPHS[name] }), el('span', { class: 'word', text: t(`state.${name}`) }));
+        cell.replaceChildren(el('span', { class: 'glyph', 'aria-hidden': 'true', text: GLYPHS[name] }), el('span', { class: 'word', text: t(`state.${name}`) }),
+          ...store.badges(i).map((badge) => el('span', { class: 'beside', title: t(`badge.${badge}.hint`) },
+            el('span', { 'aria-hidden': 'true', text: BADGE_GLYPHS[badge] }), el('span', { class: 'visually-hidden', text: `, ${t(`badge.${badge}`)}` }))));
       } else if (key === 'id' && store.critical.has(i)) {
         cell.prepend(el('span', { class: 'critical', title: t('panel.critical') }, el('span', { 'aria-hidden': 'true', text: '◆' }), el('span', { class: 'visually-hidden', text: `${t('panel.critical')} ` })));
       } else if (key === 'parents' && cell.title !== '') {
@@ -118,7 +126,8 @@ export function mount(root, { store, route }) {
     arranging = 0;
     arranged = performance.now();
     read.tick();
-    const places = inStates(base, store.states, shown.states);
+    const { kinds } = shown;
+    const places = inStates(base, store.states, shown.states, kinds.size === 0 ? null : (i) => store.badges(i).some((badge) => kinds.has(kindOf(badge))));
     const column = shown.sort && columns.find(({ key }) => key === shown.sort.key);
     grid.setItems(column ? sorted(places, column.sort, shown.sort.descending) : places);
     count();
@@ -131,16 +140,23 @@ export function mount(root, { store, route }) {
 
   function count() {
     const total = store.graph?.n ?? 0;
-    bar.count(countStates(base, store.states), shown.states, grid.items.length, total);
+    bar.count(countStates(base, store.states), countKinds(), shown, grid.items.length, total);
     const nothing = total === 0 || grid.items.length === 0;
     empty.hidden = !nothing;
     empty.textContent = total === 0 ? (store.graphError?.message ?? t(store.run || !store.told ? 'table.notPlanned' : 'table.noRun')) : t('table.nothing');
   }
 
+  /** How many objects have a badge of each kind. */
+  function countKinds() {
+    const byKind = Object.fromEntries(KINDS.map((kind) => [kind, 0]));
+    if (store.badged) for (const i of base) for (const badge of store.badges(i)) byKind[kindOf(badge)] += 1;
+    return byKind;
+  }
+
   /** The order follows the states where it depends on them, no more often than it can be read. */
   function arrangeSoon() {
     const column = shown.sort && columns.find(({ key }) => key === shown.sort.key);
-    if (!column?.changes && shown.states.size === 0) return;
+    if (!column?.changes && shown.states.size + shown.kinds.size === 0) return;
     const pause = store.time === null ? RESORT_MS : SCRUB_MS;
     if (arranging === 0) arranging = setTimeout(arrange, Math.max(0, arranged + pause - performance.now()));
   }
@@ -234,7 +250,7 @@ export function mount(root, { store, route }) {
       } else if (shown.q !== before.q || shown.stage !== before.stage) {
         filter();
         grid.element.scrollTop = 0;
-      } else if (`${[...shown.states]}` !== `${[...before.states]}`) {
+      } else if (`${[...shown.states, ...shown.kinds]}` !== `${[...before.states, ...before.kinds]}`) {
         arrange();
       }
     },

@@ -56,6 +56,40 @@ test('what a ready object waits for', () => {
   assert.deepEqual(holds({ reason: 'cancelling' }, { run: { cancelling: true } }), ['The run is being cancelled: nothing new starts']);
 });
 
+test('what holds an object back by the rules of its run', () => {
+  const retrying = (hold) => about({ state: 'retrying', attempt: 1, worker: null, error: 'e', hold });
+  check(retrying({ reason: 'backoff', until: '10:05', seconds: 30 }),
+    ['Attempt 1 failed, it is tried again:', 'e', 'It waits for another try until 10:05, in 30 s'],
+    ['Échec de la tentative 1, un nouvel essai suit :', 'e', 'Le nouvel essai n’aura pas lieu avant 10:05, dans 30 s']);
+  check(about({ state: 'ready', attempt: 1, since: null, seconds: null, hold: { reason: 'limit', limit: 'source=Sage:1', by: [busy.by[1]], more: 0 } }),
+    ['Ready, waits for a worker.', 'Held back by limit source=Sage:1: 1 is running', '  8 on v'],
+    ['Prêt, attend un worker.', 'Retenu par la limite source=Sage:1 : 1 est en cours', '  8 sur v']);
+  speak('en');
+  const held = (reason) => said(about({ state: 'ready', attempt: 1, since: null, seconds: null, hold: { reason } }))[1];
+  assert.match(held('paused'), /^The run is paused/);
+  assert.match(held('stopping'), /^The run stops at the first failure/);
+  assert.match(said(about({ state: 'skipped', stopped: true }))[0], /the run stops at the first failure/);
+  const culprit = { id: 1001, name: null, stage: 'ingest', state: 'retrying', attempt: 1, worker: null, error: 'e', hold: { reason: 'backoff', until: '10:05', seconds: 30 } };
+  assert.equal(said(about({ state: 'waiting', unmet: 1 }, { chains: [{ via: [], omitted: 0, culprit }] })).at(-1), '  1001 (ingest) failed and is tried again in 30 s: e');
+  assert.equal(said(about({ state: 'waiting', unmet: 1 }, { run: { state: 'paused', paused: { by: 'marie', at: '10:00' } } })).at(-1), 'The run is paused by marie since 10:00: it goes on with Resume.');
+});
+
+test('what is said of an object beside its state', () => {
+  const mark = (state) => ({ at: '10:00', state, because: 'mended', requested_by: 'marie' });
+  check(about({ state: 'loaded', attempt: 1, worker: null, at: '10:00', duration_seconds: null, marked: mark('loaded') }),
+    ['Marked “loaded” by marie: mended (at 10:00).'], ['Marqué « chargé » par marie : mended (à 10:00).']);
+  check(about({ state: 'failed', attempts: 1, worker: null, at: '10:00', error: '', stderr: null, marked: mark('failed') }),
+    ['Marked “failed” by marie: mended (at 10:00).'], ['Marqué « en échec » par marie : mended (à 10:00).']);
+  check(about({ state: 'loaded', attempt: 1, worker: null, at: '10:00', duration_seconds: null, reused: { at: '09:00', run_id: 'r-0' } }),
+    ['Reused: run r-0 loaded it at 09:00, and that is fresh enough.'], ['Réutilisé : l’exécution r-0 l’a chargé à 09:00, et c’est assez récent.']);
+  check(about({ state: 'loaded', attempt: 1, worker: 'w', at: '10:00', duration_seconds: 1, degraded: [{ id: 7, name: 'Sept', state: 'failed', version: { at: '09:00', run_id: 'r-0' } }, { id: 8, name: null, state: 'loaded', version: null }] }),
+    ['Loaded on w in 1 s at 10:00.', 'Degraded: 7 Sept failed in this run, an older version serves, that of 09:00 (run r-0).', 'Degraded: 8 has no version of this run, an older version serves.'],
+    ['Chargé sur w en 1 s, à 10:00.', 'Dégradé : 7 Sept a échoué dans cette exécution, une version antérieure sert à sa place, celle de 09:00 (exécution r-0).', 'Dégradé : 8 n’a pas de version de cette exécution, une version antérieure sert à sa place.']);
+  speak('en');
+  const culprit = { id: 1001, name: null, stage: 'ingest', state: 'failed', attempts: 1, worker: null, error: '', marked: mark('failed') };
+  assert.equal(said(about({ state: 'skipped' }, { chains: [{ via: [], omitted: 0, culprit }] })).at(-1), '  1001 (ingest) is marked “failed” by marie: mended');
+});
+
 test('the ways to the causes are a tree in which what they share is told once', () => {
   const via = [{ id: 2002, name: 'Projets', stage: 'standardize', state: 'waiting' }];
   const chains = [

@@ -15,6 +15,8 @@ test('at an instant, runs that ended later are going on, and later ones are not 
   assert.deepEqual([rest.length, b.state, b.duration_seconds, b.counts.loaded, b.reason], [0, 'running', 10, null, null]);
   assert.equal(a.state, 'succeeded');
   assert.equal(runsAt(runs, 1e12 + 20_500)[0].state, 'queued');
+  const paused = [run('d', 0, null, { state: 'paused', paused_at: at(30) })];
+  assert.deepEqual([20, 40].map((seconds) => runsAt(paused, 1e12 + seconds * 1000)[0].state), ['running', 'paused']);
 });
 
 test('newer lines of a run replace older ones, the newest run is first', () => {

@@ -31,6 +31,8 @@ test('states are counted, and no state wanted is every state', () => {
   assert.deepEqual(countStates(of(0, 1, 2, 3), states), [1, 0, 0, 0, 2, 1, 0, 0]);
   assert.deepEqual([...inStates(of(0, 1, 2, 3), states, new Set([5, 0]))], [2, 3]);
   assert.deepEqual([...inStates(of(0, 1), states, new Set())], [0, 1]);
+  assert.deepEqual([...inStates(of(0, 1, 2, 3), states, new Set([5]), (i) => i === 0)], [0, 2], 'either is enough');
+  assert.deepEqual([...inStates(of(0, 1), states, new Set(), () => false)], []);
 });
 
 test('an order keeps equals as they are and has what is empty last both ways', () => {
@@ -84,6 +86,15 @@ test('the address says what is shown', () => {
   assert.equal(nextSort({ key: 'id', descending: true }, 'id'), null);
 });
 
+test('badges stand beside the states in the address', () => {
+  const params = new URLSearchParams('state=degraded,loaded,marked');
+  const shown = parse(params);
+  assert.deepEqual([[...shown.states], [...shown.kinds]], [[4], ['degraded', 'marked']]);
+  assert.equal(change(params, { kinds: new Set(['reused', 'degraded']) }).get('state'), 'loaded,degraded,reused');
+  assert.equal(change(params, { states: new Set() }).get('state'), 'degraded,marked');
+  assert.equal(change(params, { states: new Set(), kinds: new Set() }).has('state'), false);
+});
+
 test('CSV quotes what it must and starts no formula', () => {
   assert.equal(csv(['a', 'b'], [['x;y', 1.5], ['say "no"', null]]), 'a,b\r\n"x;y",1.5\r\n"say ""no""",\r\n');
   assert.equal(cell('=HYPERLINK("x")'), '"\'=HYPERLINK(""x"")"');
@@ -93,7 +104,7 @@ test('CSV quotes what it must and starts no formula', () => {
 test('a skipped object says what failed above it, through what was skipped', () => {
   speak('en');
   const states = [5, 4, 6, 6, 0];
-  const store = { state: (i) => states[i], rowAt: () => null };
+  const store = { state: (i) => states[i], rowAt: () => null, nextTry: () => null, badges: () => [] };
   const graph = { ids: [1, 2, 3, 4, 5], names: ['Source', null, null, null, null], parents: [of(), of(), of(0, 1), of(2), of(1, 3)] };
   const said = (i) => detail({ store, graph, errors: { at: () => 'refused' } }, i).replaceAll('\u00a0', ' ');
   assert.equal(said(0), 'refused');

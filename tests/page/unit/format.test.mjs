@@ -3,8 +3,9 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 
-import { GLYPHS, STATES, ago, clock, dateTime, duration, number } from '../../../static/js/format.js';
+import { GLYPHS, STATES, about, ago, clock, dateTime, duration, number } from '../../../static/js/format.js';
 import { use } from '../../../static/js/i18n.js';
+import { linesOf } from '../../../static/js/next.js';
 
 const plain = (text) => text.replace(/[\u00a0\u202f]/g, ' ');
 const both = (write) => ['en', 'fr'].map((language) => {
@@ -35,6 +36,25 @@ test('instants, from ms and from RFC 3339', () => {
   const [en, fr] = both(() => dateTime(at.getTime()));
   assert.match(en, /2 Jan 2026.*03:04:05/);
   assert.match(fr, /2 janv\. 2026.*03:04:05/);
+});
+
+test('an instant to come is no nearer than it is known', () => {
+  const now = new Date(2026, 0, 2, 3, 0, 0).getTime();
+  assert.deepEqual(both(() => about(now + 90_000, now)), ['03:01:30', '03:01:30']);
+  assert.deepEqual(both(() => about(now + 12 * 60_000 + 5_000, now)), ['03:12', '03:12']);
+  const [en, fr] = both(() => about(now + 86_400_000, now));
+  assert.match(en, /3 Jan.*03:00/);
+  assert.match(fr, /3 janv\..*03:00/);
+  assert.equal(about('never', now), '–');
+});
+
+test('what a schedule starts next', () => {
+  const now = new Date(2026, 0, 2, 3, 0, 0).getTime();
+  const at = (hours) => new Date(now + hours * 3_600_000).toISOString();
+  use('en', { 'next.all': '{time} all', 'next.some.one': '{time} {n} one', 'next.some.other': '{time} {n} some' });
+  assert.deepEqual(linesOf({ next: [{ at: at(2), count: 3, everything: false }, { at: at(3), count: 1, everything: false }, { at: at(4), count: 9, everything: true }] }, now), ['05:00 3 some', '06:00 1 one', '07:00 all']);
+  assert.match(linesOf({ next: [{ at: at(50), count: 2, everything: false }] }, now)[0], /4 Jan 2026/);
+  assert.deepEqual([linesOf(null, now), linesOf({}, now), linesOf({ next: [] }, now)], [[], [], []]);
 });
 
 test('how long ago', () => {

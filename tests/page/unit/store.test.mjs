@@ -55,6 +55,44 @@ test('a story gives the state, live and at an instant', () => {
   assert.equal(s.state(0), LOADED);
 });
 
+test('what stands beside a state is told with the story, and is of now', () => {
+  const s = store();
+  s.setGraph(graph(4));
+  s.receive('run', run());
+  s.receive('stories', stories([[0, 1000, LOADED, 1, -1], [1, 1000, 3, 1, -1]], { badges: [[0, 1 + 4]], tries: [[1, 60_000]] }));
+  assert.deepEqual([s.badges(0), s.badges(1), s.nextTry(1), s.nextTry(0), s.badged], [['degraded', 'marked-loaded'], [], 60_000, null, true]);
+  s.flush();
+  let changed = null;
+  s.on('states', (told) => { changed = told.changed; });
+  s.setTime(2000);
+  s.flush();
+  assert.deepEqual([s.badges(0), s.nextTry(1), s.badged], [[], null, false], 'nobody tells since when');
+  assert.deepEqual([...changed], [0, 1], 'they are drawn anew, though their states are the same');
+  s.setTime(null);
+  s.receive('stories', stories([[0, 1000, LOADED, 1, -1], [1, 1000, LOADED, 2, -1]]));
+  assert.deepEqual([s.badges(0), s.nextTry(1), s.badged], [[], null, false], 'a story without them has none');
+  s.receive('stories', stories([[2, 1000, LOADED, 1, -1]], { badges: [[2, 2 + 8]], whole: true }));
+  assert.deepEqual([s.badges(2), s.badges(0)], [['reused', 'marked-failed'], []]);
+  s.reset();
+  assert.equal(s.badged, false);
+});
+
+test('the ends of final objects are those of the last estimate', () => {
+  const s = store();
+  const estimate = { critical_path: [], final_objects: [{ id: 3002, estimated_end: '1970-01-01T00:01:00Z' }, { id: 9, estimated_end: '1970-01-01T00:01:00Z' }] };
+  s.receive('run', run({ estimate }));
+  s.setGraph(graph(4));
+  assert.deepEqual([s.end(2), s.end(3)], [60_000, null]);
+  s.receive('run', run({ estimate: { critical_path: [] } }));
+  assert.equal(s.end(2), null, 'an older server tells of none');
+});
+
+test('a run that is paused goes on', () => {
+  const s = store();
+  s.receive('run', run({ state: 'paused' }));
+  assert.equal(s.span().live, true);
+});
+
 test('a story replaces what was known, however often it comes', () => {
   const s = store();
   s.setGraph(graph(4));
