@@ -143,7 +143,10 @@ fn workers_are_replaced_one_after_the_other() {
     let ended = korch.end();
     assert_eq!(ended.code, Some(0), "{}", ended.err);
     let summary: Value = serde_json::from_str(&ended.out).unwrap();
-    assert_eq!(summary["counts"], json!({"objects": objects, "loaded": objects, "failed": 0, "skipped": 0}));
+    assert_eq!(
+        summary["counts"],
+        json!({"objects": objects, "loaded": objects, "failed": 0, "skipped": 0, "degraded": 0, "reused": 0})
+    );
     let sound = cluster.sound();
     sound.nothing_was_tried_twice();
     assert_eq!(sound.of("ObjectLoaded").len() as u64, objects);

@@ -304,7 +304,10 @@ fn a_thousand_records_of_rubbish_stop_nobody() {
     orchestrator.said("a record is passed over");
     let ended = api.finished(&run);
     assert_eq!(ended["state"], "succeeded", "{ended}");
-    assert_eq!(ended["counts"], json!({"objects": 22, "loaded": 22, "failed": 0, "skipped": 0}));
+    assert_eq!(
+        ended["counts"],
+        json!({"objects": 22, "loaded": 22, "failed": 0, "skipped": 0, "degraded": 0, "reused": 0})
+    );
 
     // Each is read, whoever it was of: the log is read to its end, marks and all.
     let read = Instant::now();
