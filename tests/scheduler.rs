@@ -448,3 +448,44 @@ fn strangers_are_offered_adopted_and_counted_as_late() {
     assert!(world.decide_with(world.mono(), &[answer]).is_empty());
     assert_eq!(world.late, 2);
 }
+
+#[test]
+fn what_a_worker_may_still_run_fills_its_limit() {
+    let mut world = World::new(&[]);
+    let rules = Rules { limits: vec!["stage=ingest:1".parse().unwrap()], ..Rules::default() };
+    world.request(1);
+    let objects = vec![object(1001, High, &[]), object(1002, Medium, &[])];
+    for event in world.scheduler.planned(world.clocks(), run_id(1), &[world.offset], &rules, objects) {
+        world.append(&event);
+    }
+    world.beat("a", 10, 1, &[]);
+    assert_eq!(world.decide(), ["ready 1001#1", "ready 1002#1", "1001#1 to a"]);
+    // Its worker starts anew, another one gets it, and then the answer of the first attempt comes after all.
+    world.beat("a", 11, 1, &[]);
+    world.beat("b", 12, 1, &[]);
+    assert_eq!(world.decide(), ["ready 1001#2 WorkerLost"]);
+    assert_eq!(world.decide(), ["1001#2 to a"]);
+    world.answer(1001, 1, None);
+    world.beat("a", 11, 1, &[(1001, 2)]);
+    assert!(world.decide().is_empty(), "the second attempt runs");
+    world.beat("a", 11, 1, &[]);
+    assert_eq!(world.decide(), ["1002#1 to a"]);
+}
+
+#[test]
+fn a_dead_worker_fills_no_limit() {
+    let mut world = World::new(&[]);
+    let rules = Rules { limits: vec!["stage=ingest:1".parse().unwrap()], ..Rules::default() };
+    // It held something of an earlier run when it was last heard.
+    world.beat("a", 10, 1, &[(1001, 1)]);
+    world.request(2);
+    let objects = vec![object(1001, Medium, &[])];
+    for event in world.scheduler.planned(world.clocks(), run_id(2), &[world.offset], &rules, objects) {
+        world.append(&event);
+    }
+    world.beat("b", 11, 1, &[]);
+    assert_eq!(world.decide(), ["ready 1001#1"]);
+    world.pass(1_100);
+    world.beat("b", 11, 1, &[]);
+    assert_eq!(world.decide(), ["1001#1 to b"]);
+}

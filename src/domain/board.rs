@@ -46,6 +46,8 @@ pub struct Board {
     doomed: BTreeSet<u32>,
     retrying: BTreeSet<u32>,
     revivable: BTreeSet<u32>,
+    /// Through, by an answer to an earlier attempt or by a mark, while a worker may still run the last one.
+    strays: BTreeSet<u32>,
     /// By class.
     ready: Vec<BTreeSet<u32>>,
     held: BTreeMap<Uuid, FxHashSet<u32>>,
@@ -88,6 +90,7 @@ impl Board {
             doomed: BTreeSet::new(),
             retrying: BTreeSet::new(),
             revivable: BTreeSet::new(),
+            strays: BTreeSet::new(),
             ready: vec![BTreeSet::new(); classes.all().len()],
             held: BTreeMap::new(),
             changes: VecDeque::new(),
@@ -188,6 +191,12 @@ impl Board {
 
     fn file(&mut self, i: usize) {
         let rank = self.rank[i];
+        let last = self.attempts[i].last();
+        if self.phases[i].is_final()
+            && last.is_some_and(|last| last.assignment.is_some() && last.answer.is_none())
+        {
+            self.strays.insert(rank);
+        }
         match self.phases[i] {
             Phase::Waiting if self.lost_parents[i] > 0 => drop(self.doomed.insert(rank)),
             Phase::Waiting if self.unmet[i] == 0 => drop(self.unblocked.insert(rank)),
@@ -207,6 +216,7 @@ impl Board {
 
     fn unfile(&mut self, i: usize) {
         let rank = self.rank[i];
+        self.strays.remove(&rank);
         match self.phases[i] {
             Phase::Waiting => {
                 self.doomed.remove(&rank);
@@ -368,6 +378,11 @@ impl Board {
     /// Objects that were skipped though nothing stands in their way any more, the most urgent first.
     pub fn revivable(&self) -> impl Iterator<Item = usize> + '_ {
         self.ranked(&self.revivable)
+    }
+
+    /// Objects that are through, by an answer to an earlier attempt or by a mark, while a worker may still run the last one.
+    pub fn strays(&self) -> impl Iterator<Item = usize> + '_ {
+        self.ranked(&self.strays)
     }
 
     /// Objects of a class that are offered and that no worker has, the most urgent first.

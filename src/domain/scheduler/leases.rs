@@ -122,7 +122,7 @@ enum Fate {
 }
 
 /// Whether a worker's heartbeat, read after everything it could have answered, says that it does not hold object `i`.
-fn is_dropped(known: &Known, run: RunId, board: &Board, i: usize) -> bool {
+pub(super) fn is_dropped(known: &Known, run: RunId, board: &Board, i: usize) -> bool {
     let Some(last) = board.attempts(i).last() else { return false };
     let Some(assignment) = last.assignment else { return false };
     let held = Held { run_id: run, id_objet: board.object(i).id, attempt: last.number };

@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, BinaryHeap, VecDeque};
 
 use rustc_hash::FxHashMap;
 
+use super::leases::is_dropped;
 use super::{Batch, Look, MAX_BECAUSE, Scheduler};
 use crate::domain::board::Board;
 use crate::domain::event::{Assigned, Body, Cause, RunId};
@@ -38,7 +39,7 @@ impl Scheduler {
         let due = self.due(look);
         let Look { now, run, board, members, .. } = look;
         let classes = board.classes().all();
-        let mut room = Room::of(run.id, board, members, &self.settings.foreign);
+        let mut room = Room::of(now.mono, run.id, board, members, &self.settings.foreign);
         // What is offered now, by class, the most urgent first, with the attempt.
         let mut fresh: Vec<VecDeque<(usize, u32)>> = vec![VecDeque::new(); classes.len()];
         let unblocked = board.unblocked().map(|i| (i, None));
@@ -144,6 +145,11 @@ pub(super) fn degraded(board: &Board, i: usize) -> Vec<ObjectId> {
     degraded.into_iter().take(MAX_BECAUSE).collect()
 }
 
+/// Whether a worker may be running something.
+fn is_there(known: &Known, now: Mono) -> bool {
+    known.heartbeat.state != WorkerState::Gone && !known.is_silent(now)
+}
+
 /// How much more the limits allow, by pool.
 struct Room<'a> {
     board: &'a Board,
@@ -151,7 +157,7 @@ struct Room<'a> {
 }
 
 impl<'a> Room<'a> {
-    fn of(run: RunId, board: &'a Board, members: &Members, foreign: &BTreeSet<Stage>) -> Room<'a> {
+    fn of(now: Mono, run: RunId, board: &'a Board, members: &Members, foreign: &BTreeSet<Stage>) -> Room<'a> {
         let most = |pool: &Pool| pool.limit.most;
         let mut room = Room { board, left: board.classes().pools().iter().map(most).collect() };
         if room.left.is_empty() {
@@ -163,8 +169,16 @@ impl<'a> Room<'a> {
             let used = board.running(class).saturating_add(u32::try_from(offered).unwrap_or(u32::MAX));
             room.use_up(class, used);
         }
-        // Workers may still hold something of a run that has just been stopped.
-        for known in members.workers() {
+        // A worker may still run what is through by another attempt's answer, or by a mark that it has not read yet.
+        for i in board.strays() {
+            let holder = board.attempts(i).last().and_then(|last| last.assignment);
+            let known = holder.and_then(|assignment| members.instance(assignment.instance));
+            if known.is_some_and(|known| is_there(known, now) && !is_dropped(known, run, board, i)) {
+                room.use_up(board.classes().class(i), 1);
+            }
+        }
+        // Or something of a run that has just been stopped.
+        for known in members.workers().filter(|known| is_there(known, now)) {
             for held in known.heartbeat.running.iter().filter(|held| held.run_id != run) {
                 if let Some(i) = board.position(held.id_objet) {
                     room.use_up(board.classes().class(i), 1);
